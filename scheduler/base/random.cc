@@ -1,0 +1,16 @@
+// Seeding from the kernel.
+#include <weft/base/random.h>
+
+#include <sys/random.h>
+
+#include <weft/base/check.h>
+
+namespace weft {
+
+Random Random::from_system() {
+  uint64_t seed = 0;
+  WEFT_CHECK(getrandom(&seed, sizeof(seed), 0) == sizeof(seed), "the kernel gives random bytes");
+  return Random(seed);
+}
+
+}  // namespace weft

@@ -24,7 +24,8 @@ Status field_error(std::string_view field, std::string_view message) {
 
 Status retry_error(StatusCode code, std::string_view message, int retry_ms) {
   Status status = make_status(code, message);
-  status.SetPayload(kRetryUrl, absl::Cord(std::to_string(retry_ms)));
+  // From a view: clang mangles Cord's string template otherwise than the g++ that built Debian's absl.
+  status.SetPayload(kRetryUrl, absl::Cord(to_absl(std::to_string(retry_ms))));
   return status;
 }
 

@@ -19,7 +19,6 @@ inline constexpr size_t kPayloadBytes = 4 << 20;       // larger inputs belong i
 inline constexpr size_t kResultBytes = 4 << 20;        // the same, on the way out
 inline constexpr size_t kMetadataBytes = 8 << 10;      // labels, not data
 inline constexpr size_t kContentTypeBytes = 128;       // a MIME type
-inline constexpr size_t kIdempotencyKeyBytes = 128;    // a hash or an id
 inline constexpr size_t kReasonBytes = 1 << 10;        // a sentence
 inline constexpr size_t kErrorMessageBytes = 4 << 10;  // a sentence and a little context
 inline constexpr size_t kProgressBytes = 1 << 10;      // a status line

@@ -1,0 +1,39 @@
+// Store: one place that keeps jobs and their streams; opened from a URL.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include <weft/store/job_store.h>
+#include <weft/store/stream_store.h>
+
+namespace weft {
+
+struct StoreOptions {
+  size_t queued_per_queue = 1'000'000;  // limits::kQueuedPerQueue; tests lower it
+};
+
+struct StoreStats {
+  uint64_t commits = 0;
+  uint64_t operations = 0;    // in those commits
+  uint64_t stale_tokens = 0;  // refused
+  uint64_t queued_jobs = 0;
+  uint64_t running_jobs = 0;
+};
+
+class Store : public JobStore, public StreamStore {
+ public:
+  // Set once, before the first verb. The listener outlives the store's last commit.
+  virtual void set_listener(StoreListener* listener) = 0;
+  virtual StoreStats stats() const = 0;
+  // Commits what was asked for and releases the file. No verb may be called after it.
+  virtual Task<void> close() = 0;
+};
+
+// `url`: "memory:" or "sqlite:PATH" (an absolute or relative path; its folder is made if missing).
+// Blocks while the file is opened and recovered: call it before the loop has work.
+// Errors: INVALID_ARGUMENT for another URL; PERMISSION_DENIED, ALREADY_EXISTS (another daemon has the
+// file), DATA_LOSS (not a Weft database, corrupt, or of a newer version), each with what to do.
+StatusOr<std::unique_ptr<Store>> open_store(const std::string& url, StoreOptions options = {});
+
+}  // namespace weft

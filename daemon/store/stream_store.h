@@ -1,0 +1,101 @@
+// StreamStore: the logs of chunks that jobs yield, and of values sent to them.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <weft/base/status.h>
+#include <weft/runtime/task.h>
+#include <weft/store/token.h>
+
+namespace weft {
+
+// Neighbouring entries of one stream, in one piece of memory that producer, store and readers share.
+class ChunkBlock {
+ public:
+  enum class Kind : uint8_t {
+    kChunks = 0,
+    kAttemptStarted = 1,  // one entry: a serialized v1::AttemptStarted
+  };
+
+  explicit ChunkBlock(uint64_t first, Kind entry_kind = Kind::kChunks)
+      : first_sequence(first), kind(entry_kind) {}
+
+  void add(std::string_view chunk) {
+    bytes.append(chunk);
+    ends.push_back(static_cast<uint32_t>(bytes.size()));
+  }
+  size_t count() const { return ends.size(); }
+  uint64_t last_sequence() const { return first_sequence + ends.size() - 1; }
+  std::string_view chunk(size_t index) const {
+    const uint32_t begin = index == 0 ? 0 : ends[index - 1];
+    return std::string_view(bytes).substr(begin, ends[index] - begin);
+  }
+
+  uint64_t first_sequence;
+  Kind kind;
+  std::string bytes;
+  std::vector<uint32_t> ends;  // where each entry ends in `bytes`
+};
+using ChunkBlockPtr = std::shared_ptr<const ChunkBlock>;
+
+class Append {
+ public:
+  Append(Token attempt_token, ChunkBlockPtr chunks)
+      : token(std::move(attempt_token)), block(std::move(chunks)) {}
+  Token token;
+  ChunkBlockPtr block;
+};
+
+// A piece of a stream, in order, without gaps.
+class StreamPage {
+ public:
+  std::vector<ChunkBlockPtr> blocks;  // empty: nothing is stored at or above `from_sequence`
+  uint64_t first_sequence = 1;        // the oldest entry still kept
+  uint64_t last_sequence = 0;         // the newest entry stored; 0: none
+};
+
+class StoredSend {
+ public:
+  StoredSend(uint64_t n, std::string v) : number(n), value(std::move(v)) {}
+  uint64_t number;
+  std::string value;
+};
+
+// Thread, Lifetime, Cancellation, Limits: as JobStore.
+class StreamStore {
+ public:
+  virtual ~StreamStore() = default;
+
+  // Adds blocks of any number of streams in one transaction. Per item: OK (also for entries that are
+  // stored already), FAILED_PRECONDITION for a gap, ABORTED for a stale token.
+  virtual Task<std::vector<Status>> append(std::vector<Append> appends) = 0;
+
+  // Entries from `from_sequence` on (0: the oldest kept), at most about `max_bytes` but at least one.
+  // Blocks are cut so that the first entry is the one asked for. Errors: NOT_FOUND; OUT_OF_RANGE below
+  // the oldest kept one, with its number in the message.
+  virtual Task<StatusOr<StreamPage>> read(std::string job_id, uint64_t from_sequence,
+                                          size_t max_bytes) = 0;
+
+  // Forgets entries below `first_sequence`.
+  virtual Task<Status> trim(std::string job_id, uint64_t first_sequence) = 0;
+
+  // Stores a value for a job that has not ended and gives it its number: 1, 2, 3… per job. With a
+  // sender, a `number` at or below that sender's last one is taken once: OK with the number it got.
+  // Keeps the newest limits::kKeptSends. Errors: NOT_FOUND; FAILED_PRECONDITION when the job has
+  // ended; RESOURCE_EXHAUSTED when `consumed` and the newest are limits::kUnconsumedSends apart.
+  virtual Task<StatusOr<uint64_t>> send(std::string job_id, std::string sender, uint64_t number,
+                                        std::string value) = 0;
+
+  // The kept values numbered above `after`, oldest first.
+  virtual Task<StatusOr<std::vector<StoredSend>>> read_sends(std::string job_id,
+                                                             uint64_t after) = 0;
+
+  // A running attempt has looked at the sends up to `number`; makes room for more of them.
+  virtual void consumed(const Token& token, uint64_t number) = 0;
+};
+
+}  // namespace weft

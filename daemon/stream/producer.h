@@ -1,0 +1,43 @@
+// Producer: the writing end of one job's stream, with the window that holds the job back.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string_view>
+
+#include <weft/base/status.h>
+#include <weft/runtime/cancellation.h>
+#include <weft/runtime/task.h>
+#include <weft/store/token.h>
+#include <weft/v1/job.pb.h>
+
+namespace weft {
+
+class StreamHub;
+
+// Thread: the loop's. Lifetime: one for each attempt, destroyed before the hub.
+class Producer {
+ public:
+  // `job` as taken. `scope` is cancelled with kLeaseLost when the store refuses the token, and with
+  // kConsumerGone when the stream policy says so.
+  Producer(StreamHub& hub, const v1::Job& job, Token token, CancelScope& scope);
+  ~Producer();
+  Producer(const Producer&) = delete;
+  Producer& operator=(const Producer&) = delete;
+
+  // Returns when the job may compute one more chunk: credit + window not reached, the stream not full,
+  // and somebody attached or the policy RUN.
+  Task<void> wait_for_room();
+  // Adds a chunk; sent at the end of the turn. Errors: INVALID_ARGUMENT over limits::kChunkBytes.
+  Status push(std::string_view chunk);
+  // Returns when everything pushed is stored. Errors: ABORTED, the token is stale.
+  Task<Status> flush();
+  // Of the newest chunk pushed; 0: none.
+  uint64_t last_sequence() const;
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace weft

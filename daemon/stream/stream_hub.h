@@ -1,0 +1,66 @@
+// StreamHub: carries chunks from the jobs that run here to the readers attached here.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include <weft/runtime/task.h>
+#include <weft/store/store.h>
+#include <weft/stream/subscription.h>
+
+namespace weft {
+
+class Producer;
+struct StreamState;
+
+struct StreamHubOptions {
+  uint64_t window_chunks = 4096;         // limits::kWindowChunks
+  size_t window_bytes = 1 << 20;         // limits::kWindowBytes
+  uint64_t stream_chunks = 1'000'000;    // limits::kStreamChunks
+  size_t stream_bytes = 64 << 20;        // limits::kStreamBytes
+  int64_t slow_reader_ms = 60'000;       // limits::kSlowReaderMs
+  size_t readers_per_job = 1000;         // limits::kReadersPerJob
+  size_t readers = 10'000;               // limits::kReaders
+  size_t live_tail_bytes = 64 << 20;     // limits::kLiveTailBytes
+};
+
+struct StreamHubStats {
+  uint64_t chunks_committed = 0;
+  uint64_t appends = 0;         // store transactions
+  size_t readers = 0;
+  size_t producers = 0;
+  uint64_t readers_detached = 0;  // for holding a full stream too long
+  size_t live_tail_bytes = 0;
+};
+
+// A chunk reaches readers once the store has accepted it, so nobody sees what a crash can take back.
+// Chunks of all streams of a turn go to the store in one append.
+// Thread: the loop's. Lifetime: outlives its producers and subscriptions; run() must be running.
+class StreamHub {
+ public:
+  StreamHub(Store& store, StreamHubOptions options = {});
+  ~StreamHub();
+  StreamHub(const StreamHub&) = delete;
+  StreamHub& operator=(const StreamHub&) = delete;
+
+  // Appends what producers push, until cancelled. Cancel it only after the last producer is gone.
+  Task<void> run();
+
+  // Opens a reader. Errors: NOT_FOUND; OUT_OF_RANGE for a from_sequence beyond the last entry + 1 of
+  // the stream, or below the oldest kept one; RESOURCE_EXHAUSTED at the bound of readers.
+  Task<StatusOr<std::unique_ptr<Subscription>>> open(WatchOptions options);
+
+  // Told by the store's listener (the worker forwards it; see daemon.cc).
+  void on_finished(const v1::Job& job);
+  // A job's progress changed; readers get the latest value.
+  void on_progress(const std::string& job_id, const v1::Progress& progress);
+
+  StreamHubStats stats() const;
+
+ private:
+  friend class Producer;
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace weft

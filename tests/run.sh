@@ -1,0 +1,106 @@
+#!/bin/bash
+# Builds and tests everything: a release build, then AddressSanitizer and
+# UndefinedBehaviorSanitizer, then ThreadSanitizer for what has threads.
+#   tests/run.sh                 all three
+#   tests/run.sh release         only those named: release, asan, tsan
+#   WEFT_JOBS=4 tests/run.sh     compile and test with 4 jobs (default: the number of cores)
+# The last line is the sum over all builds; the exit code is 0 only when nothing failed.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+builds=("$@")
+[ ${#builds[@]} -gt 0 ] || builds=(release asan tsan)
+jobs=${WEFT_JOBS:-$(nproc)}
+# What runs under ThreadSanitizer: the folders whose code has threads.
+tsan_folders=(base runtime store stream worker rpc client)
+
+running=
+stop_running() { [ -z "$running" ] || kill -TERM -- "-$running" 2>/dev/null || true; }
+trap stop_running EXIT
+trap 'exit 130' INT TERM
+
+# Runs a command in a process group of its own, so that an interrupted run stops all of it.
+run() {
+  set -m
+  "$@" </dev/null &
+  running=$!
+  set +m
+  local code=0
+  wait "$running" || code=$?
+  running=
+  return "$code"
+}
+
+folder_of() {
+  case $1 in
+    release) echo build ;;
+    asan) echo build-asan ;;
+    tsan) echo build-tsan ;;
+    *)
+      echo "run.sh: no build named '$1'; use release, asan or tsan" >&2
+      exit 2
+      ;;
+  esac
+}
+
+# Adds up what ctest itself reported: "passed failed".
+count() {
+  python3 - "$1" <<'PYTHON'
+import sys
+import xml.etree.ElementTree as tree
+
+cases = tree.parse(sys.argv[1]).getroot().iter("testcase")
+states = [case.get("status") for case in cases]
+passed = states.count("run")
+print(passed, len(states) - passed - states.count("disabled"))
+PYTHON
+}
+
+passed=0
+failed=0
+for build in "${builds[@]}"; do folder_of "$build" >/dev/null; done
+deploy/install-deps.sh
+started=$SECONDS
+for build in "${builds[@]}"; do
+  folder=$(folder_of "$build")
+  targets=(all)
+  labels=()
+  if [ "$build" = tsan ]; then
+    targets=("${tsan_folders[@]/%/_test}")
+    labels=(-L "^($(IFS='|'; echo "${tsan_folders[*]}"))\$")
+  fi
+  phase=$SECONDS
+  echo "== $build: configure and build in $folder (${jobs} jobs)"
+  if ! run cmake --preset "$build" --log-level=WARNING ||
+    ! run cmake --build "$folder" -j "$jobs" --target "${targets[@]}"; then
+    echo "== $build: the build failed"
+    failed=$((failed + 1))
+    continue
+  fi
+  echo "== $build: built in $((SECONDS - phase)) s; testing"
+  phase=$SECONDS
+  report="$PWD/$folder/tests.xml"
+  rm -f "$report"
+  code=0
+  run ctest --preset "$build" -j "$jobs" --no-tests=error --output-junit "$report" "${labels[@]}" ||
+    code=$?
+  if [ -s "$report" ]; then
+    read -r run_passed run_failed <<<"$(count "$report")"
+  else
+    run_passed=0
+    run_failed=1
+  fi
+  if [ "$code" -ne 0 ] && [ "$run_failed" -eq 0 ]; then run_failed=1; fi
+  passed=$((passed + run_passed))
+  failed=$((failed + run_failed))
+  echo "== $build: $run_passed passed, $run_failed failed in $((SECONDS - phase)) s"
+  for exe in /proc/[0-9]*/exe; do
+    if [[ "$(readlink "$exe" 2>/dev/null)" == "$PWD/$folder/bin/"* ]]; then
+      echo "== $build: ${exe%/exe} ($(readlink "$exe")) was left running"
+      failed=$((failed + 1))
+    fi
+  done
+done
+echo "== all builds: $((SECONDS - started)) s"
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]

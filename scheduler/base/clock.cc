@@ -1,7 +1,7 @@
 // The real clock.
-#include <weft/base/clock.h>
-
 #include <time.h>
+
+#include <weft/base/clock.h>
 
 namespace weft {
 namespace {

@@ -1,7 +1,7 @@
 // Id making and checking.
-#include <weft/base/id.h>
-
 #include <algorithm>
+
+#include <weft/base/id.h>
 
 namespace weft {
 namespace {

@@ -7,19 +7,21 @@
 namespace weft::limits {
 
 // Runtime.
-inline constexpr size_t kReadyPerTurn = 1024;        // a turn with a million ready tasks still polls
-inline constexpr size_t kResumesPerPoll = 256;       // I/O waits at most this many resumes…
-inline constexpr size_t kTurnsPerPoll = 16;          // …or this many turns, whichever is first
-inline constexpr size_t kExecutorQueue = 256;        // work handed to the pool; more waits, fairly
-inline constexpr size_t kDeadlockSearch = 10'000;    // waits followed when a cycle is looked for
+inline constexpr size_t kReadyPerTurn = 1024;      // a turn with a million ready tasks still polls
+inline constexpr size_t kResumesPerPoll = 256;     // I/O waits at most this many resumes…
+inline constexpr size_t kTurnsPerPoll = 16;        // …or this many turns, whichever is first
+inline constexpr size_t kHopsPerResume = 10'000;   // awaits a task may make without ever waiting
+inline constexpr size_t kTimersPerTurn = 4096;     // a million timers due at once still poll
+inline constexpr size_t kExecutorQueue = 256;      // work handed to the pool; more waits, fairly
+inline constexpr size_t kDeadlockSearch = 10'000;  // waits followed when a cycle is looked for
 inline constexpr size_t kFrameCachePerClass = 8192;  // freed frames kept for reuse, per size class
 
 // Jobs.
-inline constexpr size_t kPayloadBytes = 4 << 20;       // larger inputs belong in a file or object store
-inline constexpr size_t kResultBytes = 4 << 20;        // the same, on the way out
-inline constexpr size_t kMetadataBytes = 8 << 10;      // labels, not data
-inline constexpr size_t kContentTypeBytes = 128;       // a MIME type
-inline constexpr size_t kReasonBytes = 1 << 10;        // a sentence
+inline constexpr size_t kPayloadBytes = 4 << 20;   // larger inputs belong in a file or object store
+inline constexpr size_t kResultBytes = 4 << 20;    // the same, on the way out
+inline constexpr size_t kMetadataBytes = 8 << 10;  // labels, not data
+inline constexpr size_t kContentTypeBytes = 128;   // a MIME type
+inline constexpr size_t kReasonBytes = 1 << 10;    // a sentence
 inline constexpr size_t kErrorMessageBytes = 4 << 10;  // a sentence and a little context
 inline constexpr size_t kProgressBytes = 1 << 10;      // a status line
 inline constexpr size_t kQueuedPerQueue = 1'000'000;   // submissions beyond it are refused
@@ -27,32 +29,32 @@ inline constexpr size_t kConcurrency = 1000;           // jobs that run at once 
 inline constexpr size_t kTakeBatch = 256;              // jobs taken in one transaction
 
 // Streams.
-inline constexpr size_t kChunkBytes = 1 << 20;             // one chunk; more is several chunks
-inline constexpr uint64_t kWindowChunks = 4096;            // a job may be this far ahead of its readers
-inline constexpr size_t kWindowBytes = 1 << 20;            // the same in bytes
-inline constexpr uint64_t kStreamChunks = 1'000'000;       // chunks kept of one job
-inline constexpr size_t kStreamBytes = 64 << 20;           // bytes kept of one job
-inline constexpr int64_t kSlowReaderMs = 60'000;           // a reader may hold a full stream this long
-inline constexpr size_t kSendBytes = 64 << 10;             // one send
-inline constexpr uint64_t kUnconsumedSends = 64;           // sends a job has not looked at
-inline constexpr uint64_t kKeptSends = 1024;               // sends kept for a restart of the job
-inline constexpr size_t kReadersPerJob = 1000;             // watches and attaches of one job
-inline constexpr size_t kReaders = 10'000;                 // watches and attaches of one process
-inline constexpr size_t kLiveTailBytes = 64 << 20;         // committed chunks kept in memory, all jobs
-inline constexpr int64_t kStreamGraceMs = 600'000;         // a pausing job without a consumer lives on
+inline constexpr size_t kChunkBytes = 1 << 20;        // one chunk; more is several chunks
+inline constexpr uint64_t kWindowChunks = 4096;       // a job may be this far ahead of its readers
+inline constexpr size_t kWindowBytes = 1 << 20;       // the same in bytes
+inline constexpr uint64_t kStreamChunks = 1'000'000;  // chunks kept of one job
+inline constexpr size_t kStreamBytes = 64 << 20;      // bytes kept of one job
+inline constexpr int64_t kSlowReaderMs = 60'000;      // a reader may hold a full stream this long
+inline constexpr size_t kSendBytes = 64 << 10;        // one send
+inline constexpr uint64_t kUnconsumedSends = 64;      // sends a job has not looked at
+inline constexpr uint64_t kKeptSends = 1024;          // sends kept for a restart of the job
+inline constexpr size_t kReadersPerJob = 1000;        // watches and attaches of one job
+inline constexpr size_t kReaders = 10'000;            // watches and attaches of one process
+inline constexpr size_t kLiveTailBytes = 64 << 20;    // committed chunks kept in memory, all jobs
+inline constexpr int64_t kStreamGraceMs = 600'000;    // a pausing job without a consumer lives on
 
 // Store.
-inline constexpr size_t kStoreBatchOps = 4096;         // operations in one transaction
-inline constexpr size_t kStoreBatchBytes = 16 << 20;   // bytes in one transaction
-inline constexpr size_t kStoreQueueOps = 65'536;       // operations waiting for a transaction
-inline constexpr size_t kReadBatchBytes = 256 << 10;   // bytes of one page of a chunk log
+inline constexpr size_t kStoreBatchOps = 4096;        // operations in one transaction
+inline constexpr size_t kStoreBatchBytes = 16 << 20;  // bytes in one transaction
+inline constexpr size_t kStoreQueueOps = 65'536;      // operations waiting for a transaction
+inline constexpr size_t kReadBatchBytes = 256 << 10;  // bytes of one page of a chunk log
 
 // gRPC.
-inline constexpr int kMessageBytes = 8 << 20;          // both ways
-inline constexpr size_t kConnections = 1000;           // sockets accepted at once
-inline constexpr size_t kCalls = 20'000;               // calls in flight, watches included
-inline constexpr size_t kCallQueueMessages = 64;       // answers queued in one call
-inline constexpr size_t kCallQueueBytes = 1 << 20;     // bytes queued in one call
-inline constexpr int kHandshakeMs = 3000;              // a silent connection is closed
+inline constexpr int kMessageBytes = 8 << 20;       // both ways
+inline constexpr size_t kConnections = 1000;        // sockets accepted at once
+inline constexpr size_t kCalls = 20'000;            // calls in flight, watches included
+inline constexpr size_t kCallQueueMessages = 64;    // answers queued in one call
+inline constexpr size_t kCallQueueBytes = 1 << 20;  // bytes queued in one call
+inline constexpr int kHandshakeMs = 3000;           // a silent connection is closed
 
 }  // namespace weft::limits

@@ -1,9 +1,8 @@
 // Seeding from the kernel.
-#include <weft/base/random.h>
-
 #include <sys/random.h>
 
 #include <weft/base/check.h>
+#include <weft/base/random.h>
 
 namespace weft {
 

@@ -1,4 +1,5 @@
-// Ring: a FIFO that allocates only when something is put in, unlike std::deque (576 bytes when empty).
+// Ring: a FIFO that allocates only when something is put in, unlike std::deque (576 bytes when
+// empty).
 #pragma once
 
 #include <cstddef>
@@ -35,6 +36,12 @@ class Ring {
     head_ = (head_ + 1) & (capacity_ - 1);
     --size_;
     return item;
+  }
+  // Takes one out of the middle; those behind it move up.
+  void erase(size_t index) {
+    for (; index + 1 < size_; ++index) (*this)[index] = std::move((*this)[index + 1]);
+    std::destroy_at(&(*this)[index]);
+    --size_;
   }
 
  private:

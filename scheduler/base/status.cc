@@ -1,7 +1,7 @@
 // Status helpers: details travel as absl payloads until the gRPC edge turns them into messages.
-#include <weft/base/status.h>
-
 #include <charconv>
+
+#include <weft/base/status.h>
 
 namespace weft {
 namespace {
@@ -24,7 +24,8 @@ Status field_error(std::string_view field, std::string_view message) {
 
 Status retry_error(StatusCode code, std::string_view message, int retry_ms) {
   Status status = make_status(code, message);
-  // From a view: clang mangles Cord's string template otherwise than the g++ that built Debian's absl.
+  // From a view: clang mangles Cord's string template otherwise than the g++ that built Debian's
+  // absl.
   status.SetPayload(kRetryUrl, absl::Cord(to_absl(std::to_string(retry_ms))));
   return status;
 }

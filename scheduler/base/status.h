@@ -37,9 +37,9 @@ int retry_ms_of(const Status& status);
 #define WEFT_CONCAT_INNER(a, b) a##b
 #define WEFT_CONCAT(a, b) WEFT_CONCAT_INNER(a, b)
 // WEFT_RETURN_IF_ERROR(expression): returns its Status from a function when it is not OK.
-#define WEFT_RETURN_IF_ERROR(expression)                          \
-  do {                                                            \
-    if (auto weft_status = (expression); !weft_status.ok()) {     \
-      return weft_status;                                         \
-    }                                                             \
+#define WEFT_RETURN_IF_ERROR(expression)                      \
+  do {                                                        \
+    if (auto weft_status = (expression); !weft_status.ok()) { \
+      return weft_status;                                     \
+    }                                                         \
   } while (false)

@@ -19,9 +19,10 @@ class GeneratorClosed {};
 
 // Y: what it yields. S: what can be sent into it (default: nothing).
 // The body runs only while next(), send() or close() is awaited, in the awaiting task.
-// Thread: the loop's. Cancellation: that of the awaiting task; its co_await throws Cancelled inside
-// the body, which unwinds it. Lifetime: close it before the end of the task that uses it when its
-// body holds tasks or scopes across a co_yield; else dropping it destroys the suspended body.
+// Thread: the loop's. Cancellation: that of the awaiting task; co_await and co_yield throw
+// Cancelled inside the body, which unwinds it. Lifetime: close it before the end of the task that
+// uses it when its body holds tasks or scopes across a co_yield; else dropping it destroys the
+// suspended body.
 template <typename Y, typename S = std::monostate>
 class [[nodiscard]] AsyncGenerator {
   static_assert(kSafeAcrossAwait<Y> && kSafeAcrossAwait<S>, "give Y and S constructors");
@@ -37,6 +38,7 @@ class [[nodiscard]] AsyncGenerator {
     std::exception_ptr error;
     GeneratorScopes scopes;
     bool closing = false;
+    bool running = false;
 
     AsyncGenerator get_return_object() {
       return AsyncGenerator(std::coroutine_handle<promise_type>::from_promise(*this));
@@ -47,6 +49,7 @@ class [[nodiscard]] AsyncGenerator {
       void await_suspend(std::coroutine_handle<promise_type> handle) noexcept {
         promise_type& promise = handle.promise();
         EventLoop* loop = EventLoop::current();
+        promise.running = false;
         promise.scopes.leave(*loop->context());
         loop->resume_next(promise.consumer);
       }
@@ -56,6 +59,7 @@ class [[nodiscard]] AsyncGenerator {
       explicit Yield(promise_type& owner) : promise(owner) {}
       std::optional<S> await_resume() {
         if (promise.closing) throw GeneratorClosed();
+        check_cancelled();
         return std::exchange(promise.sent, std::nullopt);
       }
       promise_type& promise;
@@ -81,9 +85,15 @@ class [[nodiscard]] AsyncGenerator {
   class [[nodiscard]] Step {
    public:
     explicit Step(std::coroutine_handle<promise_type> handle) : handle_(handle) {}
-    bool await_ready() const noexcept { return !handle_ || handle_.done(); }
+    bool await_ready() const {
+      if (!handle_ || handle_.done()) return true;
+      if (!handle_.promise().consumer) check_cancelled();  // a body not started never starts
+      return false;
+    }
     void await_suspend(std::coroutine_handle<> consumer) noexcept {
       promise_type& promise = handle_.promise();
+      WEFT_DCHECK(!promise.running, "one task at a time asks a generator");
+      promise.running = true;
       EventLoop* loop = EventLoop::current();
       promise.consumer = consumer;
       promise.item.reset();
@@ -101,7 +111,8 @@ class [[nodiscard]] AsyncGenerator {
     std::coroutine_handle<promise_type> handle_;
   };
 
-  AsyncGenerator(AsyncGenerator&& other) noexcept : handle_(std::exchange(other.handle_, nullptr)) {}
+  AsyncGenerator(AsyncGenerator&& other) noexcept
+      : handle_(std::exchange(other.handle_, nullptr)) {}
   AsyncGenerator& operator=(AsyncGenerator&& other) noexcept {
     std::swap(handle_, other.handle_);
     return *this;
@@ -113,7 +124,8 @@ class [[nodiscard]] AsyncGenerator {
   // co_await generator.next(): the next value, or nothing at the end. The co_yield gives nothing.
   Step next() { return Step(handle_); }
   // co_await generator.send(value): the co_yield the body stands at gives `value`; returns the next
-  // yielded value. Before the first co_yield there is nowhere to give it: it waits for the first one.
+  // yielded value. Before the first co_yield there is nowhere to give it: it waits for the first
+  // one.
   Step send(S value) {
     if (handle_) handle_.promise().sent.emplace(std::move(value));
     return Step(handle_);
@@ -134,6 +146,10 @@ class [[nodiscard]] AsyncGenerator {
   bool done() const { return !handle_ || handle_.done(); }
 
  private:
+  static void check_cancelled() {
+    const CancelScope* scope = EventLoop::current()->context()->scope();
+    if (scope->cancelled()) throw Cancelled(scope->reason());
+  }
   explicit AsyncGenerator(std::coroutine_handle<promise_type> handle) : handle_(handle) {}
   bool started() const { return static_cast<bool>(handle_.promise().consumer); }
   std::coroutine_handle<promise_type> handle_;

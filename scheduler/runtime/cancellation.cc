@@ -1,6 +1,5 @@
 // Scopes: linking, entering, and delivering a cancellation to what is parked in them.
 #include <weft/runtime/cancellation.h>
-
 #include <weft/runtime/event_loop.h>
 
 namespace weft {
@@ -27,9 +26,12 @@ std::string_view to_string(CancelReason reason) {
 
 CancelScope::~CancelScope() {
   WEFT_CHECK(tasks_.empty() && inner_.empty(), "a scope outlives everything that runs in it");
+  if (armed()) EventLoop::current()->disarm(*this);
 }
 
 void CancelScope::cancel(CancelReason reason) {
+  WEFT_DCHECK(EventLoop::current() != nullptr, "a scope is cancelled on the loop thread");
+  WEFT_DCHECK(reason != CancelReason::kNone, "a cancellation has a reason");
   if (cancel_called()) return;
   own_reason_ = reason;
   deliver(reason);
@@ -55,7 +57,7 @@ void CancelScope::deliver(CancelReason reason) {
 void CancelScope::set_deadline_after(std::chrono::nanoseconds delay) {
   EventLoop* loop = EventLoop::current();
   loop->disarm(*this);
-  loop->arm(*this, loop->exact_now_ns() + delay.count());
+  loop->arm(*this, loop->after_ns(delay));
 }
 
 void CancelScope::fire() { cancel(CancelReason::kDeadline); }
@@ -68,7 +70,7 @@ void CancelScope::attach_to(CancelScope* parent) {
 }
 
 void CancelScope::detach() {
-  EventLoop::current()->disarm(*this);
+  if (armed()) EventLoop::current()->disarm(*this);
   unlink();
   parent_ = nullptr;
 }
@@ -91,16 +93,21 @@ Task<bool> CancelScope::run(Task<void> task) {
   co_return !unwound;
 }
 
-ScopeEntry::ScopeEntry(CancelScope& scope)
-    : scope_(scope), context_(*EventLoop::current()->context()), outer_(context_.scope_) {
-  scope_.attach_to(outer_);
-  context_.scope_ = &scope_;
-  scope_.tasks_.push_back(context_);
+ScopeEntry::ScopeEntry(CancelScope& scope) : scope_(scope) {
+  TaskContext& context = *EventLoop::current()->context();
+  scope_.attach_to(context.scope_);
+  context.scope_ = &scope_;
+  scope_.tasks_.push_back(context);
 }
 
 ScopeEntry::~ScopeEntry() {
-  context_.scope_ = outer_;
-  outer_->tasks_.push_back(context_);
+  // Asked now, not remembered: a generator may have been moved to another task since, and one that
+  // is dropped at a co_yield has left its scopes already.
+  TaskContext* context = EventLoop::current()->context();
+  if (context != nullptr && context->scope_ == &scope_) {
+    context->scope_ = scope_.parent_;
+    scope_.parent_->tasks_.push_back(*context);
+  }
   scope_.detach();
 }
 
@@ -117,7 +124,8 @@ void GeneratorScopes::leave(TaskContext& context) {
   if (context.scope_ == base) return;
   innermost = context.scope_;
   for (outermost = innermost; outermost->parent_ != base; outermost = outermost->parent_) {
-    WEFT_CHECK(outermost->parent_ != nullptr, "a generator yields inside the scope it was called in");
+    WEFT_CHECK(outermost->parent_ != nullptr,
+               "a generator yields inside the scope it was called in");
   }
   outermost->unlink();
   outermost->parent_ = nullptr;

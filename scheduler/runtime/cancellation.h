@@ -1,4 +1,5 @@
-// Cancellation: how a tree of tasks is told to stop, and the two types every awaitable is built from.
+// Cancellation: how a tree of tasks is told to stop, and the two types every awaitable is built
+// from.
 //
 // A TaskContext is one logical task: the chain of coroutines that run as one. A Waiter is what a
 // parked context waits for. A CancelScope groups contexts and inner scopes, so that all of them can
@@ -13,6 +14,7 @@
 #include <chrono>
 #include <coroutine>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -57,8 +59,8 @@ class TaskContext : public ListNode<TaskContext> {
   State state() const { return state_; }
   CancelScope* scope() const { return scope_; }
   Waiter* waiter() const { return waiter_; }
-  const std::string& name() const { return name_; }
-  void set_name(std::string name) { name_ = std::move(name); }
+  std::string_view name() const { return name_ == nullptr ? std::string_view() : *name_; }
+  void set_name(std::string name) { name_ = std::make_unique<std::string>(std::move(name)); }
 
  private:
   friend class EventLoop;
@@ -75,7 +77,7 @@ class TaskContext : public ListNode<TaskContext> {
   Waiter* waiter_ = nullptr;
   CancelScope* scope_ = nullptr;
   State state_ = State::kNew;
-  std::string name_;  // for people: shown when a deadlock is refused
+  std::unique_ptr<std::string> name_;  // for people; most contexts have none
 };
 
 // Called with each context that a parked one waits for.
@@ -129,7 +131,8 @@ class CancelScope : public ListNode<CancelScope>, private Timer {
  public:
   enum class Kind { kNormal, kShielded };
 
-  // A shielded scope is not cancelled by the scopes around it, only by its own cancel() or deadline.
+  // A shielded scope is not cancelled by the scopes around it, only by its own cancel() or
+  // deadline.
   explicit CancelScope(Kind kind = Kind::kNormal) : shielded_(kind == Kind::kShielded) {}
   ~CancelScope();
   CancelScope(const CancelScope&) = delete;
@@ -190,8 +193,6 @@ class ScopeEntry {
 
  private:
   CancelScope& scope_;
-  TaskContext& context_;
-  CancelScope* outer_;
 };
 
 // For generators: takes the scopes that a generator's body entered off the context while it is

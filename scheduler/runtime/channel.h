@@ -17,7 +17,8 @@ inline constexpr bool kSafeAcrossAwait =
     !std::is_aggregate_v<T> || std::is_trivially_destructible_v<T>;
 
 // Values arrive in the order they were sent; waiting tasks are served in the order they came.
-// Thread: the loop's. Lifetime: outlives its waits. Limits: `capacity` values; 0 hands over directly.
+// Thread: the loop's. Lifetime: outlives its waits. Limits: `capacity` values; 0 hands over
+// directly.
 template <typename T>
 class Channel {
   static_assert(kSafeAcrossAwait<T>, "give T a constructor: see kSafeAcrossAwait");
@@ -84,9 +85,7 @@ class Channel {
   };
 
   explicit Channel(size_t capacity) : capacity_(capacity) {}
-  ~Channel() {
-    WEFT_CHECK(receivers_.empty() && senders_.empty(), "a channel outlives its waits");
-  }
+  ~Channel() { WEFT_CHECK(receivers_.empty() && senders_.empty(), "a channel outlives its waits"); }
   Channel(const Channel&) = delete;
   Channel& operator=(const Channel&) = delete;
 
@@ -98,6 +97,7 @@ class Channel {
   bool try_send(T& value) { return !closed_ && offer(value); }
   bool try_send(T&& value) { return try_send(static_cast<T&>(value)); }
   std::optional<T> try_receive() {
+    check_thread();
     std::optional<T> value;
     if (!buffer_.empty()) {
       value.emplace(buffer_.pop_front());
@@ -110,6 +110,7 @@ class Channel {
   }
   // No more values: receivers get what is buffered, then nothing; waiting senders get false.
   void close() {
+    check_thread();
     closed_ = true;
     while (Receive* receiver = receivers_.pop_front()) receiver->complete();
     while (Send* sender = senders_.pop_front()) {
@@ -121,7 +122,11 @@ class Channel {
   size_t size() const { return buffer_.size(); }
 
  private:
+  static void check_thread() {
+    WEFT_DCHECK(EventLoop::current() != nullptr, "a channel is used on the loop thread");
+  }
   bool offer(T& value) {
+    check_thread();
     if (Receive* receiver = receivers_.pop_front()) {
       receiver->value_.emplace(std::move(value));
       receiver->complete();

@@ -30,7 +30,8 @@ Task<void> store_result(Task<T> task, std::optional<ResultOf<T>>* out) {
 }
 
 [[noreturn]] inline void throw_cancelled() {
-  throw Cancelled(EventLoop::current()->context()->scope()->reason());
+  const CancelReason reason = EventLoop::current()->context()->scope()->reason();
+  throw Cancelled(reason == CancelReason::kNone ? CancelReason::kSiblingFailed : reason);
 }
 
 }  // namespace internal
@@ -47,12 +48,11 @@ Task<std::tuple<internal::ResultOf<Ts>...>> all_of(Task<Ts>... tasks) {
     co_return;
   };
   co_await with_group(body);
-  const bool complete = std::apply([](auto&... result) { return (result.has_value() && ...); }, results);
+  const bool complete =
+      std::apply([](auto&... result) { return (result.has_value() && ...); }, results);
   if (!complete) internal::throw_cancelled();
   co_return std::apply(
-      [](auto&... result) {
-        return std::tuple<internal::ResultOf<Ts>...>(std::move(*result)...);
-      },
+      [](auto&... result) { return std::tuple<internal::ResultOf<Ts>...>(std::move(*result)...); },
       results);
 }
 
@@ -94,7 +94,13 @@ Task<AnyResult<internal::ResultOf<T>>> any_of(std::vector<Task<T>> tasks) {
     auto race = [](Task<T> task, size_t index, std::optional<Result>* winner,
                    TaskGroup* racers) -> Task<void> {
       std::optional<internal::ResultOf<T>> value;
-      co_await internal::store_result<T>(std::move(task), &value);
+      try {
+        co_await internal::store_result<T>(std::move(task), &value);
+      } catch (const Cancelled&) {
+        throw;
+      } catch (...) {
+        if (!winner->has_value()) throw;  // else the race is over, and nobody asked this one
+      }
       if (winner->has_value()) co_return;
       winner->emplace(index, std::move(*value));
       racers->cancel(CancelReason::kSiblingFailed);

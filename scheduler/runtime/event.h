@@ -42,6 +42,7 @@ class Event {
   void reset() { set_ = false; }
   // Lets go on those that wait now; the flag stays as it is.
   void notify_all() {
+    WEFT_DCHECK(EventLoop::current() != nullptr, "an event is used on the loop thread");
     while (EventWaiter* waiter = waiters_.pop_front()) waiter->complete();
   }
   // co_await event.wait(): returns at once while set.

@@ -1,9 +1,8 @@
 // The turn of the loop.
-#include <weft/runtime/event_loop.h>
-
 #include <algorithm>
 
 #include <weft/base/limits.h>
+#include <weft/runtime/event_loop.h>
 
 namespace weft {
 
@@ -15,7 +14,7 @@ EventLoop::EventLoop(EventLoopOptions options)
   WEFT_CHECK(current_ == nullptr, "a thread has one loop");
   if (options.ready_seed) shuffle_.emplace(*options.ready_seed);
   current_ = this;
-  now_ns_ = clock_.monotonic_ns();
+  now_ns_ = turn_start_ns_ = clock_.monotonic_ns();
 }
 
 EventLoop::~EventLoop() {
@@ -26,7 +25,9 @@ EventLoop::~EventLoop() {
 }
 
 void EventLoop::run_until_done(const bool& done) {
+  check_thread();
   WEFT_CHECK(running_ == nullptr, "run() is called from outside the loop");
+  bool stuck = false;
   while (!done) {
     run_ready();
     mailbox_.drain();
@@ -35,7 +36,13 @@ void EventLoop::run_until_done(const bool& done) {
     ++stats_.turns;
     if (done) break;
     if (ready_head_ == nullptr) {
-      wait(done);
+      try {
+        wait();
+      } catch (const NothingPending&) {
+        WEFT_CHECK(!stuck, "a task that nothing can wake obeys a cancellation");
+        stuck = true;
+        root_scope_.cancel(CancelReason::kShutdown);
+      }
     } else if (++turns_since_poll_ >= limits::kTurnsPerPoll ||
                resumes_since_poll_ >= limits::kResumesPerPoll) {
       turns_since_poll_ = resumes_since_poll_ = 0;
@@ -43,14 +50,21 @@ void EventLoop::run_until_done(const bool& done) {
       poller_.poll(0);
     }
   }
+  if (stuck) throw NothingPending();
 }
 
 void EventLoop::run_context(TaskContext& context) {
   running_ = &context;
   context.state_ = TaskContext::State::kRunning;
   next_ = context.handle_;
+  size_t hops = 0;
   do {
     std::exchange(next_, nullptr).resume();
+    if (++hops < limits::kHopsPerResume || !next_) continue;
+    // A chain of awaits that never waits: the others have their turn, then it goes on.
+    context.handle_ = std::exchange(next_, nullptr);
+    context.state_ = TaskContext::State::kParked;
+    make_ready(context);
   } while (next_);
   running_ = nullptr;
   if (finished_) std::exchange(finished_, nullptr).destroy();
@@ -82,17 +96,21 @@ void EventLoop::run_ready() {
 }
 
 void EventLoop::run_timers() {
-  const int64_t before_ns = now_ns_;
   now_ns_ = clock_.monotonic_ns();
-  stats_.longest_turn_ns = std::max(stats_.longest_turn_ns, now_ns_ - before_ns);
-  while (Timer* timer = timers_.pop_due(now_ns_)) timer->fire();
+  stats_.longest_turn_ns = std::max(stats_.longest_turn_ns, now_ns_ - turn_start_ns_);
+  turn_start_ns_ = now_ns_;
+  for (size_t i = 0; i < limits::kTimersPerTurn; ++i) {
+    Timer* timer = timers_.pop_due(turn_start_ns_);
+    if (timer == nullptr) break;
+    timer->fire();
+  }
 }
 
 void EventLoop::run_hooks() {
   while (TurnEndHook* hook = hooks_.pop_front()) hook->on_turn_end();
 }
 
-void EventLoop::wait(const bool& done) {
+void EventLoop::wait() {
   turns_since_poll_ = resumes_since_poll_ = 0;
   ++stats_.polls;
   if (virtual_clock_ != nullptr && external_ == 0) {
@@ -100,7 +118,7 @@ void EventLoop::wait(const bool& done) {
     if (poller_.poll(0) > 0 || mailbox_.drain()) return;
     if (!timers_.empty()) {
       virtual_clock_->advance_to(timers_.next_ns());
-      now_ns_ = virtual_clock_->monotonic_ns();
+      now_ns_ = turn_start_ns_ = virtual_clock_->monotonic_ns();
       return;
     }
     if (poller_.registered() == 0) throw NothingPending();
@@ -110,9 +128,9 @@ void EventLoop::wait(const bool& done) {
   if (virtual_clock_ == nullptr && !timers_.empty()) {
     timeout_ns = std::max<int64_t>(timers_.next_ns() - clock_.monotonic_ns(), 0);
   }
-  if (!done) poller_.poll(timeout_ns);
+  poller_.poll(timeout_ns);
   mailbox_.end_sleep();
-  now_ns_ = clock_.monotonic_ns();
+  now_ns_ = turn_start_ns_ = clock_.monotonic_ns();
 }
 
 }  // namespace weft

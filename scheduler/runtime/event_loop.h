@@ -1,10 +1,12 @@
-// EventLoop: one thread that runs every coroutine, one at a time, and waits for all of them at once.
+// EventLoop: one thread that runs every coroutine, one at a time, and waits for all of them at
+// once.
 //
 // A turn: the tasks that were ready when it began (bounded in number) → mail from other threads →
 // due timers → end-of-turn hooks → poll. A task gives up the thread only where it awaits something
 // that is not there yet; tasks go on in the order in which their answers arrive.
 #pragma once
 
+#include <chrono>
 #include <coroutine>
 #include <cstdint>
 #include <exception>
@@ -25,7 +27,8 @@
 namespace weft {
 
 // Runs at the end of every turn in which it was requested: the place to send once what a turn
-// collected. Lifetime: must not be destroyed while requested.
+// collected. It may request other hooks for this same turn, but not itself. Lifetime: must not be
+// destroyed while requested.
 class TurnEndHook : public ListNode<TurnEndHook> {
  public:
   virtual void on_turn_end() = 0;
@@ -35,16 +38,18 @@ class TurnEndHook : public ListNode<TurnEndHook> {
 };
 
 // Thrown by EventLoop::run when its task can never finish: nothing is ready, no timer is armed and
-// nothing outside can wake it. Only a loop on a virtual clock can know this.
+// nothing outside can wake it. Only a loop on a virtual clock can know this. By then the task has
+// been cancelled (kShutdown) and has unwound; the loop is of no further use.
 class NothingPending : public std::runtime_error {
  public:
-  NothingPending() : std::runtime_error("the task waits, but nothing is pending that could wake it") {}
+  NothingPending()
+      : std::runtime_error("the task waits, but nothing is pending that could wake it") {}
 };
 
 struct EventLoopOptions {
-  Clock* clock = nullptr;                // default: the real clock
-  VirtualClock* virtual_clock = nullptr; // if set: time stands still and jumps to the next timer
-  std::optional<uint64_t> ready_seed;    // if set: ready tasks run in an order drawn from it
+  Clock* clock = nullptr;                 // default: the real clock
+  VirtualClock* virtual_clock = nullptr;  // if set: time stands still and jumps to the next timer
+  std::optional<uint64_t> ready_seed;     // if set: ready tasks run in an order drawn from it
 };
 
 struct EventLoopStats {
@@ -74,6 +79,11 @@ class EventLoop {
   // Time as of this turn, and exact. Wall time is only for showing and storing.
   int64_t now_ns() const { return now_ns_; }
   int64_t exact_now_ns() { return now_ns_ = clock_.monotonic_ns(); }
+  // The time `delay` from now; one too far to count is the end of time.
+  int64_t after_ns(std::chrono::nanoseconds delay) {
+    int64_t at_ns;
+    return __builtin_add_overflow(exact_now_ns(), delay.count(), &at_ns) ? INT64_MAX : at_ns;
+  }
   int64_t wall_ns() const { return clock_.wall_ns(); }
 
   // Thread: any. Delivers `mail` on the loop thread.
@@ -81,21 +91,40 @@ class EventLoop {
     if (mailbox_.post(&mail)) poller_.wake();
   }
   // Work that other threads owe the loop: while there is any, virtual time stands still.
-  void begin_external() { ++external_; }
-  void end_external() { --external_; }
+  void begin_external() {
+    check_thread();
+    ++external_;
+  }
+  void end_external() {
+    check_thread();
+    --external_;
+  }
 
-  void arm(Timer& timer, int64_t at_ns) { timers_.arm(timer, at_ns); }
-  void disarm(Timer& timer) { timers_.disarm(timer); }
-  void at_turn_end(TurnEndHook& hook) { hooks_.push_back(hook); }
-  Poller& poller() { return poller_; }
+  void arm(Timer& timer, int64_t at_ns) {
+    check_thread();
+    timers_.arm(timer, at_ns);
+  }
+  void disarm(Timer& timer) {
+    check_thread();
+    timers_.disarm(timer);
+  }
+  void at_turn_end(TurnEndHook& hook) {
+    check_thread();
+    hooks_.push_back(hook);
+  }
+  Poller& poller() {
+    check_thread();
+    return poller_;
+  }
   const EventLoopStats& stats() const { return stats_; }
 
   // For awaitables: the running context, and making a parked or new one ready.
   TaskContext* context() const { return running_; }
   void make_ready(TaskContext& context) {
-    WEFT_CHECK(context.state_ == TaskContext::State::kParked ||
-                   context.state_ == TaskContext::State::kNew,
-               "a context is made ready once per wait");
+    check_thread();
+    WEFT_CHECK(
+        context.state_ == TaskContext::State::kParked || context.state_ == TaskContext::State::kNew,
+        "a context is made ready once per wait");
     context.state_ = TaskContext::State::kReady;
     context.waiter_ = nullptr;
     context.next_ready_ = nullptr;
@@ -114,12 +143,14 @@ class EventLoop {
   void destroy_after_return(std::coroutine_handle<> frame) { finished_ = frame; }
 
  private:
+  // Costs nothing in a release build; without it a call from another thread is a silent race.
+  void check_thread() const { WEFT_DCHECK(current_ == this, "only on the thread of this loop"); }
   void run_until_done(const bool& done);
   void run_ready();
   void run_context(TaskContext& context);
   void run_timers();
   void run_hooks();
-  void wait(const bool& done);
+  void wait();
 
   inline static constinit thread_local EventLoop* current_ = nullptr;
 
@@ -139,6 +170,7 @@ class EventLoop {
   std::coroutine_handle<> next_;
   std::coroutine_handle<> finished_;
   int64_t now_ns_ = 0;
+  int64_t turn_start_ns_ = 0;
   int64_t external_ = 0;
   size_t resumes_since_poll_ = 0;
   size_t turns_since_poll_ = 0;

@@ -1,11 +1,10 @@
 // The pool's threads and the queue in front of them.
-#include <weft/runtime/executor.h>
-
 #include <sched.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <weft/runtime/executor.h>
 #include <weft/runtime/frame_allocator.h>
 
 namespace weft {
@@ -49,7 +48,7 @@ bool Executor::withdraw(OffloadBase& work) {
   std::lock_guard lock(mutex_);
   for (size_t i = 0; i < queue_.size(); ++i) {
     if (queue_[i] != &work) continue;
-    queue_[i] = nullptr;  // the thread that comes to this place skips it
+    queue_.erase(i);
     --queued_;
     return true;
   }
@@ -79,7 +78,6 @@ void Executor::run_thread() {
     wake_.wait(lock, [this] { return stop_ || !queue_.empty(); });
     if (queue_.empty()) break;
     OffloadBase* work = queue_.pop_front();
-    if (work == nullptr) continue;
     --queued_;
     ++running_;
     lock.unlock();

@@ -28,21 +28,20 @@ struct ExecutorOptions {
 
 struct ExecutorStats {
   uint64_t finished = 0;
-  uint64_t refused = 0;      // try_offload on a full queue
-  size_t queued = 0;         // in the pool, not started
+  uint64_t refused = 0;  // try_offload on a full queue
+  size_t queued = 0;     // in the pool, not started
   size_t running = 0;
   size_t callers_waiting = 0;  // tasks that wait for room in the queue
 };
 
 // Threads run at nice 10 and SCHED_BATCH, so that the loop is served first.
-// Thread: all members are the loop's. Lifetime: made and destroyed on the loop thread; the destructor
-// joins the threads, which must have nothing left to do.
-// Limits: `queue`; beyond it offload() waits, one caller of each lane in turn, and try_offload()
-// refuses.
+// Thread: all members are the loop's. Lifetime: made and destroyed on the loop thread; the
+// destructor joins the threads, which must have nothing left to do. Limits: `queue`; beyond it
+// offload() waits, one caller of each lane in turn, and try_offload() refuses.
 class Executor {
  public:
-  // Waiting callers of one lane queue up behind each other; lanes take turns. A job queue that floods
-  // the executor so delays only itself.
+  // Waiting callers of one lane queue up behind each other; lanes take turns. A job queue that
+  // floods the executor so delays only itself.
   class Lane : public ListNode<Lane> {
    public:
     Lane() = default;
@@ -113,7 +112,7 @@ class OffloadBase : public Waiter, public Mail, public ListNode<OffloadBase> {
 
  private:
   friend class Executor;
-  enum class Place : uint8_t { kNowhere, kLane, kPool, kWithdrawn };
+  enum class Place : uint8_t { kNowhere, kLane, kPool };
   void deliver() override;
   Executor& executor_;
   Executor::Lane& lane_;

@@ -1,9 +1,12 @@
 // From epoll events to waiting tasks.
+#include <sys/epoll.h>
+#include <unistd.h>
+
 #include <weft/runtime/fd_watch.h>
 
-#include <sys/epoll.h>
-
 namespace weft {
+
+OwnedFd::~OwnedFd() { close(fd_); }
 
 FdWatch::FdWatch(int fd) : fd_(fd) { EventLoop::current()->poller().add(fd, *this); }
 

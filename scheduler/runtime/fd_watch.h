@@ -5,6 +5,20 @@
 
 namespace weft {
 
+// Closes its descriptor. Declared before the FdWatch of the same descriptor, it closes after the
+// watch has left the poller.
+class OwnedFd {
+ public:
+  explicit OwnedFd(int fd) : fd_(fd) {}
+  ~OwnedFd();
+  OwnedFd(const OwnedFd&) = delete;
+  OwnedFd& operator=(const OwnedFd&) = delete;
+  int get() const { return fd_; }
+
+ private:
+  int fd_;
+};
+
 // Registered once, edge-triggered, with the readiness cached: waiting and cancelling cost no system
 // call. After a read or write that would block, call clear_readable() or clear_writable().
 // Thread: the loop's. Lifetime: destroyed before the descriptor is closed, with nobody waiting.

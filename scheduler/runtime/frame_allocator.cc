@@ -1,10 +1,9 @@
 // Free lists of 16-byte size classes: wider classes waste a third of a parked job's memory.
-#include <weft/runtime/frame_allocator.h>
-
 #include <cstdlib>
 #include <new>
 
 #include <weft/base/limits.h>
+#include <weft/runtime/frame_allocator.h>
 
 namespace weft {
 namespace {
@@ -58,8 +57,7 @@ void* allocate_frame(size_t bytes) {
 void free_frame(void* frame, size_t bytes) noexcept {
   --cache.live;
   const size_t size_class = class_of(bytes);
-  if (kCached && size_class < kClasses &&
-      cache.count[size_class] < limits::kFrameCachePerClass) {
+  if (kCached && size_class < kClasses && cache.count[size_class] < limits::kFrameCachePerClass) {
     auto* free = static_cast<FreeFrame*>(frame);
     free->next = cache.free[size_class];
     cache.free[size_class] = free;

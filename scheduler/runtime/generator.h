@@ -13,7 +13,8 @@
 namespace weft {
 
 // Computes a value only when it is asked for; one pass. Throws, where the next value is asked for,
-// what its body threw. Thread: any, one at a time. Lifetime: a value lives until the next is asked for.
+// what its body threw. Thread: any, one at a time. Lifetime: a value lives until the next is asked
+// for.
 template <typename T>
 class [[nodiscard]] Generator : public std::ranges::view_interface<Generator<T>> {
  public:

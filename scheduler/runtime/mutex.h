@@ -9,7 +9,8 @@
 
 namespace weft {
 
-// Fair: tasks get it in the order they asked. Thread: the loop's. Lifetime: outlives its locks.
+// Fair: tasks get it in the order they asked. Thread: the loop's. Lifetime: outlives its locks; a
+// lock stays in the task that took it.
 // Errors: lock() throws DeadlockError, naming the cycle, when the wait could never end.
 class Mutex {
  public:
@@ -29,7 +30,7 @@ class Mutex {
 
   class [[nodiscard]] LockWaiter final : public Waiter, public ListNode<LockWaiter> {
    public:
-    explicit LockWaiter(Mutex& mutex) : mutex_(mutex), what_("mutex '" + mutex.name_ + "'") {}
+    explicit LockWaiter(Mutex& mutex) : mutex_(mutex) {}
     bool await_ready() {
       if (refused()) return true;
       TaskContext* self = EventLoop::current()->context();
@@ -58,7 +59,7 @@ class Mutex {
     void visit_blockers(BlockerVisitor& visitor) override {
       if (mutex_.owner_ != nullptr) visitor.visit(*mutex_.owner_, *this);
     }
-    std::string_view what() const override { return what_; }
+    std::string_view what() const override { return mutex_.what_; }
     // Ends the wait with DeadlockError: the way out of a cycle that another wait closed.
     void fail(std::string deadlock) noexcept {
       deadlock_ = std::move(deadlock);
@@ -73,11 +74,10 @@ class Mutex {
     friend class Mutex;
     inline static constinit thread_local size_t waiting_ = 0;
     Mutex& mutex_;
-    std::string what_;
     std::string deadlock_;
   };
 
-  explicit Mutex(std::string name = "unnamed") : name_(std::move(name)) {}
+  explicit Mutex(const std::string& name = "unnamed") : what_("mutex '" + name + "'") {}
   ~Mutex() { WEFT_CHECK(owner_ == nullptr && waiters_.empty(), "a mutex outlives its locks"); }
   Mutex(const Mutex&) = delete;
   Mutex& operator=(const Mutex&) = delete;
@@ -87,6 +87,7 @@ class Mutex {
 
  private:
   void unlock() noexcept {
+    WEFT_DCHECK(EventLoop::current() != nullptr, "a lock is released on the loop thread");
     LockWaiter* next = waiters_.pop_front();
     owner_ = next == nullptr ? nullptr : next->context();
     if (next == nullptr) return;
@@ -94,7 +95,7 @@ class Mutex {
     next->complete();
   }
 
-  std::string name_;
+  std::string what_;
   TaskContext* owner_ = nullptr;
   IntrusiveList<LockWaiter, LockWaiter> waiters_;
 };

@@ -1,12 +1,11 @@
 // epoll and eventfd.
-#include <weft/runtime/poller.h>
-
 #include <errno.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <weft/base/check.h>
+#include <weft/runtime/poller.h>
 
 namespace weft {
 
@@ -34,6 +33,7 @@ void Poller::add(int fd, PollTarget& target, bool edge) {
 }
 
 void Poller::remove(int fd) {
+  WEFT_CHECK(!telling_, "on_events() removes no registration");
   epoll_ctl(epoll_fd_, EPOLL_CTL_DEL, fd, nullptr);
   --registered_;
 }
@@ -50,6 +50,7 @@ int Poller::poll(int64_t timeout_ns) {
     count = epoll_wait(epoll_fd_, events, kEvents, timeout_ns == 0 ? 0 : -1);
   }
   WEFT_CHECK(count >= 0 || errno == EINTR, "epoll works");
+  telling_ = true;
   for (int i = 0; i < count; ++i) {
     if (events[i].data.ptr == nullptr) {
       uint64_t value;
@@ -58,6 +59,7 @@ int Poller::poll(int64_t timeout_ns) {
       static_cast<PollTarget*>(events[i].data.ptr)->on_events(events[i].events);
     }
   }
+  telling_ = false;
   return count < 0 ? 0 : count;
 }
 

@@ -58,7 +58,9 @@ class Semaphore {
   };
 
   explicit Semaphore(size_t permits) : free_(permits), permits_(permits) {}
-  ~Semaphore() { WEFT_CHECK(free_ == permits_, "a semaphore outlives its permits"); }
+  ~Semaphore() {
+    WEFT_CHECK(free_ == permits_ && waiters_.empty(), "a semaphore outlives its permits");
+  }
   Semaphore(const Semaphore&) = delete;
   Semaphore& operator=(const Semaphore&) = delete;
 
@@ -75,6 +77,7 @@ class Semaphore {
     hand_out();
   }
   void hand_out() noexcept {
+    WEFT_DCHECK(EventLoop::current() != nullptr, "a permit is released on the loop thread");
     while (!waiters_.empty() && waiters_.front().count_ <= free_) {
       PermitWaiter* waiter = waiters_.pop_front();
       free_ -= waiter->count_;

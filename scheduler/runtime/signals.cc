@@ -1,9 +1,9 @@
 // signalfd.
-#include <weft/runtime/signals.h>
-
 #include <signal.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
+
+#include <weft/runtime/signals.h>
 
 namespace weft {
 namespace {
@@ -20,9 +20,8 @@ int open_signals(std::initializer_list<int> signals) {
 
 }  // namespace
 
-SignalSet::SignalSet(std::initializer_list<int> signals) : watch_(open_signals(signals)) {}
-
-SignalSet::~SignalSet() { close(watch_.fd()); }
+SignalSet::SignalSet(std::initializer_list<int> signals)
+    : fd_(open_signals(signals)), watch_(fd_.get()) {}
 
 Task<int> SignalSet::next() {
   for (;;) {

@@ -13,7 +13,6 @@ namespace weft {
 class SignalSet {
  public:
   explicit SignalSet(std::initializer_list<int> signals);
-  ~SignalSet();
   SignalSet(const SignalSet&) = delete;
   SignalSet& operator=(const SignalSet&) = delete;
 
@@ -21,6 +20,7 @@ class SignalSet {
   Task<int> next();
 
  private:
+  OwnedFd fd_;
   FdWatch watch_;
 };
 

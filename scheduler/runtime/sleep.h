@@ -24,12 +24,12 @@ class [[nodiscard]] yield_now final : public Waiter {
 // co_await sleep_for(duration). Cancellation: wakes at once and throws.
 class [[nodiscard]] sleep_for final : public Waiter, private Timer {
  public:
-  explicit sleep_for(std::chrono::nanoseconds delay) : delay_ns_(delay.count()) {}
+  explicit sleep_for(std::chrono::nanoseconds delay) : delay_(delay) {}
   bool await_ready() noexcept { return refused(); }
   void await_suspend(std::coroutine_handle<> handle) {
     park(handle);
     EventLoop* loop = EventLoop::current();
-    loop->arm(*this, loop->exact_now_ns() + delay_ns_);
+    loop->arm(*this, loop->after_ns(delay_));
   }
   void await_resume() const { check(); }
   bool cancel() noexcept override {
@@ -40,7 +40,7 @@ class [[nodiscard]] sleep_for final : public Waiter, private Timer {
 
  private:
   void fire() override { complete(); }
-  int64_t delay_ns_;
+  std::chrono::nanoseconds delay_;
 };
 
 // Names the running task for people: shown when a deadlock is refused.

@@ -1,6 +1,4 @@
 // Non-blocking sockets over FdWatch.
-#include <weft/runtime/socket.h>
-
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -11,6 +9,7 @@
 #include <unistd.h>
 
 #include <weft/runtime/sleep.h>
+#include <weft/runtime/socket.h>
 
 namespace weft {
 namespace {
@@ -64,8 +63,7 @@ Socket::~Socket() {
 Task<StatusOr<Socket>> Socket::connect(std::string address, uint16_t port) {
   auto parsed = parse_address(address, port);
   if (!parsed.ok()) co_return parsed.status();
-  const int fd =
-      socket(parsed->storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  const int fd = socket(parsed->storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd < 0) co_return system_error("cannot make a socket");
   const int result = ::connect(fd, parsed->get(), parsed->length);
   const bool pending = result < 0 && errno == EINPROGRESS;
@@ -125,8 +123,7 @@ void Socket::shutdown_write() { shutdown(fd(), SHUT_WR); }
 StatusOr<std::unique_ptr<Listener>> Listener::open(const std::string& address, uint16_t port) {
   auto parsed = parse_address(address, port);
   if (!parsed.ok()) return parsed.status();
-  const int fd =
-      socket(parsed->storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  const int fd = socket(parsed->storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd < 0) return system_error("cannot make a socket");
   const int one = 1;
   setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
@@ -136,8 +133,9 @@ StatusOr<std::unique_ptr<Listener>> Listener::open(const std::string& address, u
     close(fd);
     if (error == EADDRINUSE) {
       return make_status(StatusCode::kAlreadyExists,
-                         where + " is in use: stop the other program or choose another port "
-                                 "(port 0 picks a free one)");
+                         where +
+                             " is in use: stop the other program or choose another port "
+                             "(port 0 picks a free one)");
     }
     if (error == EACCES) {
       return make_status(StatusCode::kPermissionDenied,
@@ -148,14 +146,11 @@ StatusOr<std::unique_ptr<Listener>> Listener::open(const std::string& address, u
   }
   socklen_t length = sizeof(parsed->storage);
   getsockname(fd, parsed->get(), &length);
-  const uint16_t actual =
-      parsed->storage.ss_family == AF_INET
-          ? ntohs(reinterpret_cast<sockaddr_in*>(&parsed->storage)->sin_port)
-          : ntohs(reinterpret_cast<sockaddr_in6*>(&parsed->storage)->sin6_port);
+  const uint16_t actual = parsed->storage.ss_family == AF_INET
+                              ? ntohs(reinterpret_cast<sockaddr_in*>(&parsed->storage)->sin_port)
+                              : ntohs(reinterpret_cast<sockaddr_in6*>(&parsed->storage)->sin6_port);
   return std::unique_ptr<Listener>(new Listener(fd, actual));
 }
-
-Listener::~Listener() { close(watch_.fd()); }
 
 Task<int> Listener::accept() {
   for (;;) {
@@ -164,7 +159,8 @@ Task<int> Listener::accept() {
     if (fd >= 0) co_return fd;
     if (would_block()) {
       watch_.clear_readable();
-    } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+    } else if (errno != EINTR && errno != ECONNABORTED) {
+      // No descriptor or no memory left, or a network that is down.
       co_await sleep_for(std::chrono::milliseconds(100));
     }
   }

@@ -42,15 +42,15 @@ class Listener {
   // Errors: INVALID_ARGUMENT for an address that does not parse, ALREADY_EXISTS when the port is in
   // use, PERMISSION_DENIED, each with what to do.
   static StatusOr<std::unique_ptr<Listener>> open(const std::string& address, uint16_t port);
-  ~Listener();
   uint16_t port() const { return port_; }
-  // The next connection's descriptor, non-blocking. When the process has no descriptor left it waits
-  // 100 ms and tries again, so a flood cannot end the server.
+  // The next connection's descriptor, non-blocking. When the process has no descriptor left it
+  // waits 100 ms and tries again, so a flood cannot end the server.
   Task<int> accept();
 
  private:
-  Listener(int fd, uint16_t port) : port_(port), watch_(fd) {}
+  Listener(int fd, uint16_t port) : port_(port), fd_(fd), watch_(fd) {}
   uint16_t port_;
+  OwnedFd fd_;
   FdWatch watch_;
 };
 

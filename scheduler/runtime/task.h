@@ -63,7 +63,8 @@ struct TaskPromise<void> : TaskPromiseBase {
 
 // A coroutine that starts when it is awaited and gives its result, or throws, there.
 // Thread: the loop's. Lifetime: reference parameters must outlive the await; a task that is never
-// awaited never runs. Cancellation: awaiting throws Cancelled at its first wait in a cancelled scope.
+// awaited never runs. Cancellation: awaiting throws Cancelled at its first wait in a cancelled
+// scope.
 template <typename T = void>
 class [[nodiscard]] Task {
  public:

@@ -11,8 +11,8 @@
 namespace weft {
 
 // Made by with_group() only. The first child that throws cancels the others (kSiblingFailed).
-// Thread: the loop's. Lifetime: children end before with_group() returns; there are no detached tasks.
-// Limits: none of its own; whoever starts children in answer to outside input bounds them.
+// Thread: the loop's. Lifetime: children end before with_group() returns; there are no detached
+// tasks. Limits: none of its own; whoever starts children in answer to outside input bounds them.
 class TaskGroup final : private TaskObserver {
  public:
   TaskGroup() = default;
@@ -23,8 +23,10 @@ class TaskGroup final : private TaskObserver {
   // task, so nothing it uses can go away first; pass std::ref knowingly.
   template <typename F, typename... Args>
   TaskContext& start(F function, Args... args) {
+    TaskContext& child =
+        RootTask<F, Args...>::start(scope_, *this, std::move(function), std::move(args)...);
     ++running_;
-    return RootTask<F, Args...>::start(scope_, *this, std::move(function), std::move(args)...);
+    return child;
   }
 
   // Cancels every child, and the block.
@@ -55,25 +57,29 @@ class TaskGroup final : private TaskObserver {
   void on_task_end(std::exception_ptr error, CancelReason cancelled) override;
 
   CancelScope scope_;
+  // A Cancelled that unwound the block or a child: from outside, or thrown with no scope cancelled.
+  void on_unwound(CancelReason reason);
+
   size_t running_ = 0;
+  bool unwound_ = false;
+  CancelReason thrown_ = CancelReason::kNone;  // by hand, with no scope cancelled
   std::exception_ptr error_;
   Join* join_ = nullptr;
 };
 
 // co_await with_group([&](TaskGroup& group) -> Task<void> { group.start(…); … }): runs the block,
 // then waits for every child. Throws the first error of block or children; Cancelled when a scope
-// around it was cancelled. Cancelling the group itself is a normal end.
+// around it was cancelled and cut the block or a child short. Cancelling the group itself is a
+// normal end.
 template <typename F>
 Task<void> with_group(F body) {
   TaskGroup group;
-  bool unwound = false;
   {
     ScopeEntry entry(group.scope_);
     try {
       co_await body(group);
     } catch (const Cancelled& cancelled) {
-      unwound = true;
-      group.scope_.cancel(cancelled.reason());
+      group.on_unwound(cancelled.reason());
     } catch (...) {
       if (!group.error_) group.error_ = std::current_exception();
       group.scope_.cancel(CancelReason::kSiblingFailed);
@@ -83,7 +89,8 @@ Task<void> with_group(F body) {
   }
   if (group.error_) std::rethrow_exception(std::move(group.error_));
   const CancelScope* outer = EventLoop::current()->context()->scope();
-  if (unwound && outer->cancelled()) throw Cancelled(outer->reason());
+  if (group.unwound_ && outer->cancelled()) throw Cancelled(outer->reason());
+  if (group.thrown_ != CancelReason::kNone) throw Cancelled(group.thrown_);
 }
 
 }  // namespace weft

@@ -1,18 +1,17 @@
 // Depth-first search over parked contexts.
-#include <weft/runtime/wait_graph.h>
+#include <absl/container/flat_hash_set.h>
 
 #include <vector>
 
-#include <absl/container/flat_hash_set.h>
-
 #include <weft/base/limits.h>
 #include <weft/runtime/mutex.h>
+#include <weft/runtime/wait_graph.h>
 
 namespace weft {
 namespace {
 
 std::string shown_name(const TaskContext& context) {
-  return context.name().empty() ? "an unnamed task" : "'" + context.name() + "'";
+  return context.name().empty() ? "an unnamed task" : "'" + std::string(context.name()) + "'";
 }
 
 class Search final : public BlockerVisitor {

@@ -27,6 +27,8 @@ inline constexpr size_t kProgressBytes = 1 << 10;      // a status line
 inline constexpr size_t kQueuedPerQueue = 1'000'000;   // submissions beyond it are refused
 inline constexpr size_t kConcurrency = 1000;           // jobs that run at once in one worker
 inline constexpr size_t kTakeBatch = 256;              // jobs taken in one transaction
+inline constexpr size_t kResidentJobs = 100'000;  // jobs one worker holds, parked ones included
+inline constexpr int64_t kProgressSaveMs = 100;   // progress is stored at most this often
 
 // Streams.
 inline constexpr size_t kChunkBytes = 1 << 20;        // one chunk; more is several chunks
@@ -41,6 +43,8 @@ inline constexpr uint64_t kKeptSends = 1024;          // sends kept for a restar
 inline constexpr size_t kReadersPerJob = 1000;        // watches and attaches of one job
 inline constexpr size_t kReaders = 10'000;            // watches and attaches of one process
 inline constexpr size_t kLiveTailBytes = 64 << 20;    // committed chunks kept in memory, all jobs
+inline constexpr size_t kChunksPerTurn = 256;         // a stream computes in one turn of the loop
+inline constexpr size_t kEventChunks = 4096;          // chunks in one event, however small
 inline constexpr int64_t kStreamGraceMs = 600'000;    // a pausing job without a consumer lives on
 
 // Store.

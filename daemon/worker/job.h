@@ -1,0 +1,100 @@
+// Job: what a handler holds of the job it runs.
+#pragma once
+
+#include <google/protobuf/map.h>
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <weft/runtime/cancellation.h>
+#include <weft/runtime/executor.h>
+#include <weft/runtime/task.h>
+#include <weft/worker/codec.h>
+
+namespace weft {
+
+namespace internal {
+class JobContext;
+}  // namespace internal
+
+// A cheap handle; copies name the same attempt.
+// Thread: the loop's; work given to offload() must not touch it.
+// Lifetime: valid as long as it is held. After the handler's end what it is told goes nowhere.
+// Cancellation: every co_await throws Cancelled once the job is cancelled; let it pass.
+class Job {
+ public:
+  explicit Job(std::shared_ptr<internal::JobContext> context) : context_(std::move(context)) {}
+
+  const std::string& id() const;
+  const std::string& type() const;
+  const std::string& queue() const;
+  uint64_t attempt() const;
+  const google::protobuf::Map<std::string, std::string>& metadata() const;
+  const std::string& payload() const;
+  // T: std::string, nlohmann::json or a protobuf message (wire form). Errors: throws Permanent with
+  // the code invalid_payload, naming the fault.
+  template <typename T>
+  T payload_as() const {
+    try {
+      return Codec<T>::decode(payload());
+    } catch (const std::exception& error) {
+      bad_payload(error.what());
+    }
+  }
+
+  // co_await job.offload(fn): runs fn on the executor, behind other work of the job's queue.
+  template <typename F>
+  auto offload(F function) const {
+    return executor().offload(lane(), std::move(function));
+  }
+  // Holds no slot meanwhile.
+  Task<void> sleep(std::chrono::nanoseconds delay) const;
+  // The next value sent to this job; waits for it and holds no slot meanwhile. In the order sent,
+  // each once; what it takes a later co_yield does not get. A new attempt gets all of them again.
+  // Nothing: the attempt is over.
+  Task<std::optional<std::string>> receive() const;
+
+  // Shows readers how far the job is; only the latest value is kept. Limits: the message is cut at
+  // limits::kProgressBytes.
+  void progress(double fraction, std::string_view message = {}) const;
+  // What the job returns when a stream handler ends. Limits: limits::kResultBytes, else the job
+  // fails.
+  void set_result(std::string bytes) const;
+
+  bool cancelled() const;
+  CancelReason cancel_reason() const;
+
+  // A line in the daemon's log that names the job.
+  void log(std::string_view message) const;
+
+ private:
+  friend internal::JobContext& context_of(const Job& job);
+  [[noreturn]] void bad_payload(const char* fault) const;
+  Executor& executor() const;
+  Executor::Lane& lane() const;
+
+  std::shared_ptr<internal::JobContext> context_;
+};
+
+// ---- what make_handler needs of a running job
+
+inline internal::JobContext& context_of(const Job& job) { return *job.context_; }
+
+namespace internal {
+
+// Whether the stream has room for one more chunk right now, and the wait for it.
+bool has_room(const JobContext& context);
+Task<void> wait_for_room(JobContext& context);
+// Errors: throws Permanent for a chunk over limits::kChunkBytes.
+void push_chunk(JobContext& context, std::string_view chunk);
+bool has_sends(const JobContext& context);
+std::optional<std::string> take_send(JobContext& context);
+void log_bad_send(JobContext& context, std::string_view fault);
+
+}  // namespace internal
+}  // namespace weft

@@ -1,0 +1,67 @@
+// Worker: takes jobs from the store and runs them with the registered handlers.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include <weft/base/limits.h>
+#include <weft/runtime/executor.h>
+#include <weft/runtime/task.h>
+#include <weft/store/store.h>
+#include <weft/stream/stream_hub.h>
+#include <weft/worker/registry.h>
+
+namespace weft {
+
+struct WorkerOptions {
+  std::string name;                             // shown to people
+  Incarnation incarnation;                      // of this process start
+  size_t concurrency = limits::kConcurrency;    // slots: jobs that run and are not parked
+  size_t max_resident = limits::kResidentJobs;  // jobs held at all, parked ones included
+};
+
+struct WorkerStats {
+  uint64_t taken = 0;
+  uint64_t succeeded = 0;
+  uint64_t dead = 0;
+  uint64_t cancelled = 0;
+  uint64_t released = 0;    // handed back at shutdown
+  uint64_t lease_lost = 0;  // attempts that ended with nothing to settle
+  size_t resident = 0;      // jobs held now
+  size_t slots_used = 0;
+  size_t settlements_pending = 0;
+};
+
+// Sets itself as the store's listener, so it is made before the store's first verb.
+// Thread: the loop's. Lifetime: made before the store's first verb, destroyed after run() has
+// returned and the store is closed; store, hub, executor and registry outlive it.
+class Worker final : public StoreListener {
+ public:
+  Worker(Store& store, StreamHub& hub, Executor& executor, const Registry& registry,
+         WorkerOptions options);
+  ~Worker() override;
+  Worker(const Worker&) = delete;
+  Worker& operator=(const Worker&) = delete;
+
+  // Takes and runs jobs until drain() was called and every job has ended or was handed back, and
+  // the store knows. Cancellation: ends without telling the store; the jobs then run again after
+  // the next start. drain() is the orderly way.
+  Task<void> run();
+  // Takes no more jobs. Those still running after `grace` are cancelled (Shutdown) and handed back.
+  // A second call can shorten the grace.
+  void drain(std::chrono::nanoseconds grace);
+  WorkerStats stats() const;
+
+  void on_work() override;
+  void on_cancel_requested(const std::string& job_id, const std::string& reason) override;
+  void on_finished(const v1::Job& job) override;
+  void on_send(const std::string& job_id, uint64_t number, const std::string& value) override;
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace weft

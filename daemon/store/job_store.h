@@ -81,14 +81,14 @@ class JobStore {
   // checked by the caller (check_spec).
   virtual Task<std::vector<StatusOr<Submitted>>> submit(std::vector<v1::JobSpec> specs) = 0;
 
-  // Settles attempts, then takes up to `take.max_jobs` queued jobs, oldest first, queues in turn, in
-  // one transaction. A job taken a second time gets an AttemptStarted entry in its stream if that
-  // has chunks. Fails as a whole only with UNAVAILABLE, and then nothing was changed.
+  // Settles attempts, then takes up to `take.max_jobs` queued jobs, oldest first, queues in turn,
+  // in one transaction. A job taken a second time gets an AttemptStarted entry in its stream if
+  // that has chunks. Fails as a whole only with UNAVAILABLE, and then nothing was changed.
   virtual Task<StatusOr<Taken>> settle_and_take(std::vector<Settlement> settlements,
                                                 TakeRequest take) = 0;
 
-  // Hands jobs back as QUEUED, at the front of their queue; counts as nothing. A job whose cancel was
-  // asked for is CANCELLED instead. Per item: OK or ABORTED.
+  // Hands jobs back as QUEUED, at the front of their queue; counts as nothing. A job whose cancel
+  // was asked for is CANCELLED instead. Per item: OK or ABORTED.
   virtual Task<std::vector<Status>> release(std::vector<Token> tokens) = 0;
 
   // Keeps the last progress of running jobs. Per item: OK or ABORTED.

@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include <weft/base/random.h>
 #include <weft/store/job_store.h>
 #include <weft/store/stream_store.h>
 
@@ -11,7 +12,11 @@ namespace weft {
 
 struct StoreOptions {
   size_t queued_per_queue = 1'000'000;  // limits::kQueuedPerQueue; tests lower it
+  uint64_t id_seed = 0;                 // of the ids the store makes; 0: from the system
 };
+inline Random make_id_source(const StoreOptions& options) {
+  return options.id_seed == 0 ? Random::from_system() : Random(options.id_seed);
+}
 
 struct StoreStats {
   uint64_t commits = 0;
@@ -32,8 +37,8 @@ class Store : public JobStore, public StreamStore {
 
 // `url`: "memory:" or "sqlite:PATH" (an absolute or relative path; its folder is made if missing).
 // Blocks while the file is opened and recovered: call it before the loop has work.
-// Errors: INVALID_ARGUMENT for another URL; PERMISSION_DENIED, ALREADY_EXISTS (another daemon has the
-// file), DATA_LOSS (not a Weft database, corrupt, or of a newer version), each with what to do.
+// Errors: INVALID_ARGUMENT for another URL; PERMISSION_DENIED, ALREADY_EXISTS (another daemon has
+// the file), DATA_LOSS (not a Weft database, corrupt, or of a newer version), each with what to do.
 StatusOr<std::unique_ptr<Store>> open_store(const std::string& url, StoreOptions options = {});
 
 }  // namespace weft

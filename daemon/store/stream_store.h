@@ -13,7 +13,8 @@
 
 namespace weft {
 
-// Neighbouring entries of one stream, in one piece of memory that producer, store and readers share.
+// Neighbouring entries of one stream, in one piece of memory that producer, store and readers
+// share.
 class ChunkBlock {
  public:
   enum class Kind : uint8_t {
@@ -70,13 +71,13 @@ class StreamStore {
  public:
   virtual ~StreamStore() = default;
 
-  // Adds blocks of any number of streams in one transaction. Per item: OK (also for entries that are
-  // stored already), FAILED_PRECONDITION for a gap, ABORTED for a stale token.
+  // Adds blocks of any number of streams in one transaction. Per item: OK (also for entries that
+  // are stored already), FAILED_PRECONDITION for a gap, ABORTED for a stale token.
   virtual Task<std::vector<Status>> append(std::vector<Append> appends) = 0;
 
-  // Entries from `from_sequence` on (0: the oldest kept), at most about `max_bytes` but at least one.
-  // Blocks are cut so that the first entry is the one asked for. Errors: NOT_FOUND; OUT_OF_RANGE below
-  // the oldest kept one, with its number in the message.
+  // Entries from `from_sequence` on (0: the oldest kept), at most about `max_bytes` but at least
+  // one. Blocks are cut so that the first entry is the one asked for. Errors: NOT_FOUND;
+  // OUT_OF_RANGE below the oldest kept one, with its number in the message.
   virtual Task<StatusOr<StreamPage>> read(std::string job_id, uint64_t from_sequence,
                                           size_t max_bytes) = 0;
 

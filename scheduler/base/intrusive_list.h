@@ -43,6 +43,14 @@ class IntrusiveList {
     head_.prev_->next_ = &node;
     head_.prev_ = &node;
   }
+  void push_front(T& item) {
+    Node& node = item;
+    node.unlink();
+    node.next_ = head_.next_;
+    node.prev_ = &head_;
+    head_.next_->prev_ = &node;
+    head_.next_ = &node;
+  }
   T& front() { return *static_cast<T*>(head_.next_); }
   T* pop_front() {
     if (empty()) return nullptr;

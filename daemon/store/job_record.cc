@@ -1,0 +1,179 @@
+// Changes of a job's record, and the errors of a store.
+#include <google/protobuf/util/message_differencer.h>
+
+#include <algorithm>
+
+#include <weft/base/check.h>
+#include <weft/base/limits.h>
+#include <weft/store/job_record.h>
+
+namespace weft {
+namespace {
+
+constexpr int64_t kSecond_ns = 1'000'000'000;
+constexpr int kFullRetryMs = 1000;
+
+static_assert(static_cast<int>(JobState::kScheduled) == v1::JOB_STATE_SCHEDULED);
+static_assert(static_cast<int>(JobState::kQueued) == v1::JOB_STATE_QUEUED);
+static_assert(static_cast<int>(JobState::kRunning) == v1::JOB_STATE_RUNNING);
+static_assert(static_cast<int>(JobState::kSucceeded) == v1::JOB_STATE_SUCCEEDED);
+static_assert(static_cast<int>(JobState::kDead) == v1::JOB_STATE_DEAD);
+static_assert(static_cast<int>(JobState::kCancelled) == v1::JOB_STATE_CANCELLED);
+static_assert(static_cast<int>(JobState::kExpired) == v1::JOB_STATE_EXPIRED);
+
+void set_time(google::protobuf::Timestamp& time, int64_t wall_ns) {
+  time.set_seconds(wall_ns / kSecond_ns);
+  time.set_nanos(static_cast<int32_t>(wall_ns % kSecond_ns));
+}
+
+void move_to(v1::Job& job, JobEvent event) {
+  const std::optional<JobState> next = next_state(state_of(job), event, job.cancel_requested());
+  WEFT_CHECK(next.has_value(), "the event is possible in the job's state");
+  job.set_state(static_cast<v1::JobState>(*next));
+}
+
+void set_cancelled_outcome(v1::Job& job, const std::string& reason) {
+  job.mutable_outcome()->set_error_code("cancelled");
+  job.mutable_outcome()->set_error_message(reason.empty() ? "cancelled on request" : reason);
+}
+
+}  // namespace
+
+v1::Job new_job(v1::JobSpec spec, int64_t wall_ns) {
+  v1::Job job;
+  *job.mutable_spec() = std::move(spec);
+  job.set_state(v1::JOB_STATE_QUEUED);
+  job.set_first_sequence(1);
+  set_time(*job.mutable_submit_time(), wall_ns);
+  return job;
+}
+
+bool same_spec(const v1::JobSpec& a, const v1::JobSpec& b) {
+  return google::protobuf::util::MessageDifferencer::Equals(a, b);
+}
+
+ChunkBlockPtr start_attempt(v1::Job& job, const std::string& worker_name, int64_t wall_ns) {
+  move_to(job, JobEvent::kTake);
+  job.set_attempt(job.attempt() + 1);
+  job.set_worker(worker_name);
+  set_time(*job.mutable_start_time(), wall_ns);
+  if (job.last_sequence() == 0) return nullptr;
+  const uint64_t sequence = job.last_sequence() + 1;
+  v1::AttemptStarted entry;
+  entry.set_attempt(job.attempt());
+  entry.set_resumes_after(0);
+  entry.set_sequence(sequence);
+  auto block = std::make_shared<ChunkBlock>(sequence, ChunkBlock::Kind::kAttemptStarted);
+  block->add(entry.SerializeAsString());
+  job.set_last_sequence(sequence);
+  job.set_attempt_sequence(sequence);
+  return block;
+}
+
+void settle(v1::Job& job, JobState end, v1::Outcome outcome, int64_t wall_ns) {
+  const std::optional<JobEvent> event = settle_event(end);
+  WEFT_CHECK(event.has_value(), "an attempt settles as succeeded, dead or cancelled");
+  move_to(job, *event);
+  *job.mutable_outcome() = std::move(outcome);
+  if (state_of(job) == JobState::kCancelled && end != JobState::kCancelled) {
+    set_cancelled_outcome(job, job.cancel_reason());
+  }
+  set_time(*job.mutable_finish_time(), wall_ns);
+}
+
+void give_back(v1::Job& job, JobEvent event, int64_t wall_ns) {
+  move_to(job, event);
+  if (state_of(job) != JobState::kCancelled) return;
+  set_cancelled_outcome(job, job.cancel_reason());
+  set_time(*job.mutable_finish_time(), wall_ns);
+}
+
+void cancel_now(v1::Job& job, const std::string& reason, int64_t wall_ns) {
+  move_to(job, JobEvent::kCancel);
+  job.set_cancel_requested(true);
+  job.set_cancel_reason(reason);
+  set_cancelled_outcome(job, reason);
+  set_time(*job.mutable_finish_time(), wall_ns);
+}
+
+ChunkBlockPtr slice_block(const ChunkBlockPtr& block, uint64_t from_sequence, size_t max_bytes) {
+  const size_t begin =
+      from_sequence <= block->first_sequence ? 0 : from_sequence - block->first_sequence;
+  size_t end = begin + 1;
+  size_t bytes = block->chunk(begin).size();
+  while (end < block->count() && bytes + block->chunk(end).size() <= max_bytes) {
+    bytes += block->chunk(end++).size();
+  }
+  if (begin == 0 && end == block->count()) return block;
+  auto slice = std::make_shared<ChunkBlock>(block->first_sequence + begin, block->kind);
+  slice->bytes.reserve(bytes);
+  slice->ends.reserve(end - begin);
+  for (size_t i = begin; i < end; ++i) slice->add(block->chunk(i));
+  return slice;
+}
+
+StatusOr<ChunkBlockPtr> new_entries(const Append& append, uint64_t last_sequence) {
+  const ChunkBlockPtr& block = append.block;
+  if (block->count() == 0 || block->last_sequence() <= last_sequence) return ChunkBlockPtr();
+  if (block->first_sequence > last_sequence + 1) {
+    return make_status(StatusCode::kFailedPrecondition,
+                       "job " + append.token.job_id + " has chunks up to " +
+                           std::to_string(last_sequence) + ", so chunk " +
+                           std::to_string(block->first_sequence) +
+                           " would leave a gap: append the ones between first");
+  }
+  return slice_block(block, last_sequence + 1, SIZE_MAX);
+}
+
+Status check_no_gap(const std::string& job_id, uint64_t stored, uint64_t wanted) {
+  if (wanted <= stored) return absl::OkStatus();
+  return make_status(StatusCode::kFailedPrecondition, "job " + job_id + " has chunks up to " +
+                                                          std::to_string(stored) + " but yielded " +
+                                                          std::to_string(wanted) +
+                                                          ": append the missing ones, then settle");
+}
+
+Status unknown_job(const std::string& job_id) {
+  return make_status(StatusCode::kNotFound,
+                     "there is no job '" + job_id + "': check the id, or submit the job again");
+}
+
+Status stale_token(const Token& token) {
+  return make_status(StatusCode::kAborted, "attempt " + std::to_string(token.attempt) + " of job " +
+                                               token.job_id + " has lost the job: stop running it");
+}
+
+Status other_spec(const std::string& job_id) {
+  return field_error("id", "id '" + job_id +
+                               "' belongs to a job with another spec: use a new id, or repeat the "
+                               "submission unchanged");
+}
+
+Status queue_full(const std::string& queue, size_t limit) {
+  return retry_error(StatusCode::kResourceExhausted,
+                     "queue '" + queue + "' holds " + std::to_string(limit) +
+                         " waiting jobs, its limit: try again when workers have caught up",
+                     kFullRetryMs);
+}
+
+Status below_first_sequence(uint64_t from_sequence, uint64_t first_sequence) {
+  return make_status(StatusCode::kOutOfRange,
+                     "sequence " + std::to_string(from_sequence) +
+                         " is not kept any more: read from first_sequence " +
+                         std::to_string(first_sequence));
+}
+
+Status ended_job(const std::string& job_id, JobState state) {
+  return make_status(StatusCode::kFailedPrecondition,
+                     "job " + job_id + " has ended as " + std::string(to_string(state)) +
+                         " and takes no more values: send to a job that has not ended");
+}
+
+Status too_many_sends(const std::string& job_id) {
+  return retry_error(StatusCode::kResourceExhausted,
+                     "job " + job_id + " has not looked at its last " +
+                         std::to_string(limits::kUnconsumedSends) + " sends: try again when it has",
+                     kFullRetryMs);
+}
+
+}  // namespace weft

@@ -1,0 +1,52 @@
+// What every store does to a job's record, so that all of them do the same.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include <weft/base/status.h>
+#include <weft/jobs/job_state.h>
+#include <weft/store/job_store.h>
+#include <weft/store/stream_store.h>
+#include <weft/v1/job.pb.h>
+
+namespace weft {
+
+inline JobState state_of(const v1::Job& job) { return static_cast<JobState>(job.state()); }
+
+// A new record, QUEUED.
+v1::Job new_job(v1::JobSpec spec, int64_t wall_ns);
+// Two submissions ask for the same thing.
+bool same_spec(const v1::JobSpec& a, const v1::JobSpec& b);
+
+// RUNNING, one attempt further. Returns the entry to write into the job's stream when that has
+// chunks; its sequence is last_sequence, which counts it already.
+ChunkBlockPtr start_attempt(v1::Job& job, const std::string& worker_name, int64_t wall_ns);
+// Ends the job as the attempt says, or as cancelled when that was asked for and it failed.
+void settle(v1::Job& job, JobState end, v1::Outcome outcome, int64_t wall_ns);
+// Back to QUEUED after a release or a crash, or CANCELLED when that was asked for.
+void give_back(v1::Job& job, JobEvent event, int64_t wall_ns);
+// Ends a job that nobody runs.
+void cancel_now(v1::Job& job, const std::string& reason, int64_t wall_ns);
+
+// Entries of `block` from `from_sequence` on, about `max_bytes` of them and at least one; the block
+// itself when that is all of it. REQUIRES: from_sequence <= block->last_sequence().
+ChunkBlockPtr slice_block(const ChunkBlockPtr& block, uint64_t from_sequence, size_t max_bytes);
+
+// What an append does to a stream that ends at `last_sequence`: the entries to store (null: all of
+// them are there already), or FAILED_PRECONDITION for a gap.
+StatusOr<ChunkBlockPtr> new_entries(const Append& append, uint64_t last_sequence);
+// OK, or FAILED_PRECONDITION when an attempt that yielded up to `wanted` settles too early.
+Status check_no_gap(const std::string& job_id, uint64_t stored, uint64_t wanted);
+
+// Errors, with what to do.
+Status unknown_job(const std::string& job_id);
+Status stale_token(const Token& token);
+Status other_spec(const std::string& job_id);
+Status queue_full(const std::string& queue, size_t limit);
+Status below_first_sequence(uint64_t from_sequence, uint64_t first_sequence);
+Status ended_job(const std::string& job_id, JobState state);
+Status too_many_sends(const std::string& job_id);
+
+}  // namespace weft

@@ -1,0 +1,335 @@
+// All of a store in maps; the loop is the only thread, so a commit is an assignment.
+#include <absl/container/flat_hash_map.h>
+
+#include <algorithm>
+#include <deque>
+#include <utility>
+
+#include <weft/base/id.h>
+#include <weft/base/limits.h>
+#include <weft/runtime/sleep.h>
+#include <weft/store/job_record.h>
+#include <weft/store/memory/memory_store.h>
+#include <weft/store/queue_set.h>
+#include <weft/store/send_log.h>
+
+namespace weft {
+namespace {
+
+struct Record : Queued<Record> {
+  v1::Job job;
+  uint64_t order = 0;  // of submission
+  Incarnation worker;  // of the attempt that runs, or that settled
+  std::deque<ChunkBlockPtr> blocks;
+  SendLog sends;
+  std::deque<StoredSend> values;  // beside the entries of `sends`
+  uint64_t consumed = 0;          // by the running attempt
+};
+
+class MemoryStore final : public Store {
+ public:
+  explicit MemoryStore(StoreOptions options)
+      : options_(options), random_(make_id_source(options)) {}
+  ~MemoryStore() override { queues_.clear(); }
+
+  void set_listener(StoreListener* listener) override { listener_ = listener; }
+  StoreStats stats() const override {
+    StoreStats stats = stats_;
+    stats.queued_jobs = queues_.size();
+    stats.running_jobs = running_;
+    return stats;
+  }
+  Task<void> close() override { co_await yield_now(); }
+
+  Task<std::vector<StatusOr<Submitted>>> submit(std::vector<v1::JobSpec> specs) override {
+    co_await yield_now();
+    count_commit(specs.size());
+    std::vector<StatusOr<Submitted>> answers;
+    answers.reserve(specs.size());
+    bool any = false;
+    for (v1::JobSpec& spec : specs) {
+      answers.push_back(submit_one(std::move(spec)));
+      any = any || (answers.back().ok() && !answers.back()->existing);
+    }
+    if (any) tell_work();
+    co_return answers;
+  }
+
+  Task<StatusOr<Taken>> settle_and_take(std::vector<Settlement> settlements,
+                                        TakeRequest take) override {
+    co_await yield_now();
+    count_commit(settlements.size() + 1);
+    Taken taken;
+    for (Settlement& settlement : settlements) taken.settled.push_back(settle_one(settlement));
+    while (taken.jobs.size() < take.max_jobs) {
+      Record* record = queues_.take();
+      if (record == nullptr) break;
+      if (const ChunkBlockPtr entry = start_attempt(record->job, take.worker_name, wall_ns())) {
+        record->blocks.push_back(entry);
+      }
+      record->worker = take.worker;
+      record->consumed = 0;
+      ++running_;
+      taken.jobs.push_back(record->job);
+    }
+    co_return StatusOr<Taken>(std::move(taken));
+  }
+
+  Task<std::vector<Status>> release(std::vector<Token> tokens) override {
+    co_await yield_now();
+    count_commit(tokens.size());
+    std::vector<Status> answers;
+    std::vector<Record*> queued;
+    for (const Token& token : tokens) {
+      Record* record = running(token);
+      answers.push_back(record != nullptr ? absl::OkStatus() : refuse(token));
+      if (record == nullptr) continue;
+      give_back(record->job, JobEvent::kRelease, wall_ns());
+      record->worker = Incarnation();
+      --running_;
+      if (is_finished(state_of(record->job))) {
+        tell_finished(*record);
+      } else {
+        queued.push_back(record);
+      }
+    }
+    std::sort(queued.begin(), queued.end(),
+              [](const Record* a, const Record* b) { return a->order > b->order; });
+    for (Record* record : queued) queues_.push_front(record->job.spec().queue(), *record);
+    if (!queued.empty()) tell_work();
+    co_return answers;
+  }
+
+  Task<std::vector<Status>> save_progress(
+      std::vector<std::pair<Token, v1::Progress>> progress) override {
+    co_await yield_now();
+    count_commit(progress.size());
+    std::vector<Status> answers;
+    for (auto& [token, value] : progress) {
+      Record* record = running(token);
+      answers.push_back(record != nullptr ? absl::OkStatus() : refuse(token));
+      if (record != nullptr) *record->job.mutable_progress() = std::move(value);
+    }
+    co_return answers;
+  }
+
+  Task<StatusOr<v1::CancelResponse>> cancel(std::string job_id, std::string reason) override {
+    co_await yield_now();
+    count_commit(1);
+    Record* record = find(job_id);
+    if (record == nullptr) co_return unknown_job(job_id);
+    v1::CancelResponse response;
+    switch (decide_cancel(state_of(record->job))) {
+      case CancelDecision::kEndNow:
+        queues_.remove(*record);
+        cancel_now(record->job, reason, wall_ns());
+        response.set_result(v1::CancelResponse::CANCELLED);
+        tell_finished(*record);
+        break;
+      case CancelDecision::kRequest:
+        response.set_result(v1::CancelResponse::REQUESTED);
+        if (record->job.cancel_requested()) break;
+        record->job.set_cancel_requested(true);
+        record->job.set_cancel_reason(reason);
+        if (listener_ != nullptr) listener_->on_cancel_requested(job_id, reason);
+        break;
+      case CancelDecision::kTooLate:
+        response.set_result(v1::CancelResponse::ALREADY_FINISHED);
+        break;
+    }
+    response.set_state(record->job.state());
+    co_return response;
+  }
+
+  Task<StatusOr<v1::Job>> get(std::string job_id, bool with_payload) override {
+    co_await yield_now();
+    const Record* record = find(job_id);
+    if (record == nullptr) co_return unknown_job(job_id);
+    co_return with_payload ? record->job : without_payload(record->job);
+  }
+
+  Task<std::vector<Status>> append(std::vector<Append> appends) override {
+    co_await yield_now();
+    count_commit(appends.size());
+    std::vector<Status> answers;
+    answers.reserve(appends.size());
+    for (const Append& append : appends) {
+      Record* record = running(append.token);
+      if (record == nullptr) {
+        answers.push_back(refuse(append.token));
+        continue;
+      }
+      StatusOr<ChunkBlockPtr> entries = new_entries(append, record->job.last_sequence());
+      answers.push_back(entries.status());
+      if (!entries.ok() || *entries == nullptr) continue;
+      record->job.set_last_sequence((*entries)->last_sequence());
+      record->blocks.push_back(*std::move(entries));
+    }
+    co_return answers;
+  }
+
+  Task<StatusOr<StreamPage>> read(std::string job_id, uint64_t from_sequence,
+                                  size_t max_bytes) override {
+    co_await yield_now();
+    const Record* record = find(job_id);
+    if (record == nullptr) co_return unknown_job(job_id);
+    StreamPage page;
+    page.first_sequence = record->job.first_sequence();
+    page.last_sequence = record->job.last_sequence();
+    if (from_sequence == 0) from_sequence = page.first_sequence;
+    if (from_sequence < page.first_sequence) {
+      co_return below_first_sequence(from_sequence, page.first_sequence);
+    }
+    auto block = std::partition_point(
+        record->blocks.begin(), record->blocks.end(),
+        [&](const ChunkBlockPtr& b) { return b->last_sequence() < from_sequence; });
+    size_t bytes = 0;
+    for (; block != record->blocks.end() && (bytes < max_bytes || page.blocks.empty()); ++block) {
+      page.blocks.push_back(slice_block(*block, from_sequence, max_bytes - bytes));
+      bytes += page.blocks.back()->bytes.size();
+      if (page.blocks.back()->last_sequence() != (*block)->last_sequence()) break;
+    }
+    co_return StatusOr<StreamPage>(std::move(page));
+  }
+
+  Task<Status> trim(std::string job_id, uint64_t first_sequence) override {
+    co_await yield_now();
+    count_commit(1);
+    Record* record = find(job_id);
+    if (record == nullptr) co_return unknown_job(job_id);
+    v1::Job& job = record->job;
+    first_sequence = std::min(first_sequence, job.last_sequence() + 1);
+    if (first_sequence <= job.first_sequence()) co_return absl::OkStatus();
+    job.set_first_sequence(first_sequence);
+    auto& blocks = record->blocks;
+    while (!blocks.empty() && blocks.front()->last_sequence() < first_sequence) blocks.pop_front();
+    co_return absl::OkStatus();
+  }
+
+  Task<StatusOr<uint64_t>> send(std::string job_id, std::string sender, uint64_t number,
+                                std::string value) override {
+    co_await yield_now();
+    count_commit(1);
+    Record* record = find(job_id);
+    if (record == nullptr) co_return unknown_job(job_id);
+    if (const auto before = record->sends.find(sender, number)) co_return *before;
+    if (is_finished(state_of(record->job))) co_return ended_job(job_id, state_of(record->job));
+    if (record->sends.full(record->consumed)) co_return too_many_sends(job_id);
+    const uint64_t given = record->sends.next();
+    record->sends.add(SendLog::Entry(given, std::move(sender), number));
+    record->values.emplace_back(given, value);
+    if (record->values.size() > limits::kKeptSends) record->values.pop_front();
+    record->job.set_last_send(given);
+    if (listener_ != nullptr) listener_->on_send(job_id, given, value);
+    co_return given;
+  }
+
+  Task<StatusOr<std::vector<StoredSend>>> read_sends(std::string job_id, uint64_t after) override {
+    co_await yield_now();
+    const Record* record = find(job_id);
+    if (record == nullptr) co_return unknown_job(job_id);
+    std::vector<StoredSend> sends;
+    for (const StoredSend& send : record->values) {
+      if (send.number > after) sends.push_back(send);
+    }
+    co_return StatusOr<std::vector<StoredSend>>(std::move(sends));
+  }
+
+  void consumed(const Token& token, uint64_t number) override {
+    if (Record* record = running(token)) {
+      record->consumed = std::max(record->consumed, std::min(number, record->job.last_send()));
+    }
+  }
+
+ private:
+  static int64_t wall_ns() { return EventLoop::current()->wall_ns(); }
+
+  Record* find(const std::string& job_id) {
+    const auto found = records_.find(to_absl(job_id));
+    return found == records_.end() ? nullptr : found->second.get();
+  }
+  // The record that `token` runs, or null.
+  Record* running(const Token& token) {
+    Record* record = find(token.job_id);
+    const bool fresh = record != nullptr && state_of(record->job) == JobState::kRunning &&
+                       record->job.attempt() == token.attempt && record->worker == token.worker;
+    return fresh ? record : nullptr;
+  }
+  Status refuse(const Token& token) {
+    ++stats_.stale_tokens;
+    return stale_token(token);
+  }
+
+  StatusOr<Submitted> submit_one(v1::JobSpec spec) {
+    if (spec.id().empty()) {
+      do {
+        spec.set_id(make_job_id(wall_ns() / 1'000'000, random_));
+      } while (find(spec.id()) != nullptr);
+    } else if (const Record* there = find(spec.id())) {
+      if (!same_spec(there->job.spec(), spec)) return other_spec(spec.id());
+      return Submitted(spec.id(), true);
+    }
+    if (queues_.size(spec.queue()) >= options_.queued_per_queue) {
+      return queue_full(spec.queue(), options_.queued_per_queue);
+    }
+    auto record = std::make_unique<Record>();
+    record->job = new_job(std::move(spec), wall_ns());
+    record->order = records_.size();
+    const v1::JobSpec& stored = record->job.spec();
+    queues_.push_back(stored.queue(), *record);
+    Submitted answer(stored.id(), false);
+    records_.emplace(stored.id(), std::move(record));
+    return answer;
+  }
+
+  Status settle_one(Settlement& settlement) {
+    const Token& token = settlement.token;
+    Record* record = find(token.job_id);
+    if (record == nullptr) return unknown_job(token.job_id);
+    if (running(token) == nullptr) {
+      const bool by_this_token = is_finished(state_of(record->job)) && token.attempt > 0 &&
+                                 record->job.attempt() == token.attempt &&
+                                 record->worker == token.worker;
+      return by_this_token ? absl::OkStatus() : refuse(token);
+    }
+    WEFT_RETURN_IF_ERROR(
+        check_no_gap(token.job_id, record->job.last_sequence(), settlement.last_sequence));
+    settle(record->job, static_cast<JobState>(settlement.state), std::move(settlement.outcome),
+           wall_ns());
+    --running_;
+    tell_finished(*record);
+    return absl::OkStatus();
+  }
+
+  static v1::Job without_payload(const v1::Job& job) {
+    v1::Job copy = job;
+    copy.mutable_spec()->clear_payload();
+    return copy;
+  }
+  void tell_finished(const Record& record) {
+    if (listener_ != nullptr) listener_->on_finished(without_payload(record.job));
+  }
+  void tell_work() {
+    if (listener_ != nullptr) listener_->on_work();
+  }
+  void count_commit(size_t operations) {
+    ++stats_.commits;
+    stats_.operations += operations;
+  }
+
+  const StoreOptions options_;
+  Random random_;
+  StoreListener* listener_ = nullptr;
+  absl::flat_hash_map<std::string, std::unique_ptr<Record>> records_;
+  QueueSet<Record> queues_;
+  size_t running_ = 0;
+  StoreStats stats_;
+};
+
+}  // namespace
+
+std::unique_ptr<Store> make_memory_store(StoreOptions options) {
+  return std::make_unique<MemoryStore>(options);
+}
+
+}  // namespace weft

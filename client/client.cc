@@ -1,0 +1,131 @@
+// Blocking calls with retries.
+#include <chrono>
+#include <thread>
+#include <utility>
+
+#include <weft/base/clock.h>
+#include <weft/base/id.h>
+#include <weft/base/limits.h>
+#include <weft/client/client.h>
+#include <weft/client/client_core.h>
+#include <weft/client/event_reader.h>
+#include <weft/client/reconnect.h>
+#include <weft/client/rpc_status.h>
+
+namespace weft {
+namespace {
+
+std::shared_ptr<grpc::Channel> open_channel(const std::string& server) {
+  grpc::ChannelArguments arguments;
+  arguments.SetMaxReceiveMessageSize(limits::kMessageBytes);
+  arguments.SetMaxSendMessageSize(limits::kMessageBytes);
+  // A proxy from the environment must not come between a client and its own machine.
+  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  // One client, one connection: a reader that stalls must not slow the calls of another client.
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  // gRPC waits 1 s to 2 min by default; after a restart a stream should be back at once.
+  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 20);
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 2'000);
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 500);
+  return grpc::CreateCustomChannel(server, grpc::InsecureChannelCredentials(), arguments);
+}
+
+template <typename Request, typename Response>
+Status call(ClientCore& core,
+            grpc::Status (v1::JobService::Stub::*method)(grpc::ClientContext*, const Request&,
+                                                         Response*),
+            const Request& request, Response* response) {
+  const auto deadline =
+      std::chrono::system_clock::now() + std::chrono::milliseconds(core.options.call_deadline_ms);
+  Backoff backoff(core.random());
+  for (;;) {
+    grpc::ClientContext context;
+    context.set_deadline(deadline);
+    Status status =
+        status_from_grpc(((*core.stub).*method)(&context, request, response), core.options.server);
+    if (status.code() != StatusCode::kUnavailable) return status;
+    const auto pause = backoff.next(core.options.retry_for_ms);
+    if (!pause || std::chrono::system_clock::now() + *pause >= deadline) return status;
+    std::this_thread::sleep_for(*pause);
+  }
+}
+
+}  // namespace
+
+ClientCore::ClientCore(ClientOptions client_options)
+    : options(std::move(client_options)),
+      stub(v1::JobService::NewStub(open_channel(options.server))),
+      sender([] {
+        Random random = Random::from_system();
+        return make_incarnation(random);
+      }()) {}
+
+std::string ClientCore::new_job_id() {
+  std::lock_guard lock(mutex_);
+  return make_job_id(RealClock::instance().wall_ns() / 1'000'000, random_);
+}
+
+uint64_t ClientCore::random() {
+  std::lock_guard lock(mutex_);
+  return random_.next();
+}
+
+Client::Client(ClientOptions options) : core_(std::make_shared<ClientCore>(std::move(options))) {}
+Client::~Client() = default;
+Client::Client(Client&&) noexcept = default;
+Client& Client::operator=(Client&&) noexcept = default;
+
+StatusOr<v1::SubmitResponse> Client::submit(v1::JobSpec spec) {
+  // Checked here too: gRPC would refuse a message far over the limit in words of its own.
+  if (spec.payload().size() > limits::kPayloadBytes) {
+    return field_error("spec.payload", "the payload has " + std::to_string(spec.payload().size()) +
+                                           " bytes and the limit is " +
+                                           std::to_string(limits::kPayloadBytes) +
+                                           ": put large input in a file and send its path");
+  }
+  if (spec.id().empty()) spec.set_id(core_->new_job_id());
+  v1::SubmitRequest request;
+  *request.mutable_spec() = std::move(spec);
+  v1::SubmitResponse response;
+  WEFT_RETURN_IF_ERROR(call(*core_, &v1::JobService::Stub::Submit, request, &response));
+  return response;
+}
+
+StatusOr<v1::Job> Client::get(const std::string& job_id) {
+  v1::GetRequest request;
+  request.set_id(job_id);
+  v1::Job job;
+  WEFT_RETURN_IF_ERROR(call(*core_, &v1::JobService::Stub::Get, request, &job));
+  return job;
+}
+
+StatusOr<uint64_t> Client::send(const std::string& job_id, std::string value) {
+  std::lock_guard lock(core_->send_mutex);
+  v1::SendRequest request;
+  request.set_id(job_id);
+  request.set_value(std::move(value));
+  request.set_sender(core_->sender);
+  request.set_number(++core_->sends);
+  v1::SendResponse response;
+  WEFT_RETURN_IF_ERROR(call(*core_, &v1::JobService::Stub::Send, request, &response));
+  return response.number();
+}
+
+StatusOr<v1::CancelResponse> Client::cancel(const std::string& job_id, const std::string& reason) {
+  v1::CancelRequest request;
+  request.set_id(job_id);
+  request.set_reason(reason);
+  v1::CancelResponse response;
+  WEFT_RETURN_IF_ERROR(call(*core_, &v1::JobService::Stub::Cancel, request, &response));
+  return response;
+}
+
+ResultStream Client::watch(ResultStream::Options options) {
+  return ResultStream(open_watch(core_, std::move(options)));
+}
+
+Attachment Client::attach(Attachment::Options options) {
+  return open_attachment(core_, std::move(options));
+}
+
+}  // namespace weft

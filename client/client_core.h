@@ -1,0 +1,37 @@
+// ClientCore: the connection that a client and its streams share.
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include <weft/base/random.h>
+#include <weft/client/client.h>
+#include <weft/v1/job_service.grpc.pb.h>
+
+namespace weft {
+
+// Thread: any.
+class ClientCore {
+ public:
+  explicit ClientCore(ClientOptions client_options);
+
+  std::string new_job_id();
+  uint64_t random();
+
+  const ClientOptions options;
+  const std::unique_ptr<v1::JobService::Stub> stub;
+  const std::string sender;  // names this client, so that a repeated send is taken once
+
+  std::mutex
+      send_mutex;  // held for a whole send: a lower number must not arrive after a higher one
+  uint64_t sends = 0;
+
+ private:
+  std::mutex mutex_;
+  Random random_ = Random::from_system();
+};
+
+}  // namespace weft

@@ -60,5 +60,13 @@ inline constexpr size_t kCalls = 20'000;            // calls in flight, watches 
 inline constexpr size_t kCallQueueMessages = 64;    // answers queued in one call
 inline constexpr size_t kCallQueueBytes = 1 << 20;  // bytes queued in one call
 inline constexpr int kHandshakeMs = 3000;           // a silent connection is closed
+inline constexpr size_t kAcceptorsPerMethod = 64;   // calls of a burst taken without a round trip
+inline constexpr int kKeepaliveMs = 20'000;         // an idle connection is asked if it lives…
+inline constexpr int kKeepaliveTimeoutMs = 10'000;  // …and closed without an answer in this time
+inline constexpr int kMinPingMs = 5000;             // a client that pings more often is closed
+inline constexpr size_t kSenderBytes = 128;         // a consumer's name for its sends
+inline constexpr int64_t kQuietMs = 50;             // at shutdown: readers silent this long, or…
+inline constexpr int64_t kQuietMsMax = 2000;        // …this long in all, are sent away
+inline constexpr int kReflectionThreads = 8;        // gRPC's reflection holds a thread a stream
 
 }  // namespace weft::limits

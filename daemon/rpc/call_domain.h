@@ -1,0 +1,120 @@
+// CallDomain: what all calls of one server share: the completion queue, the loop, the counts.
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+
+#include <atomic>
+#include <cstdint>
+
+#include <weft/base/intrusive_list.h>
+#include <weft/base/limits.h>
+#include <weft/runtime/event.h>
+#include <weft/runtime/mailbox.h>
+#include <weft/runtime/task_group.h>
+
+namespace weft {
+
+class Call;
+
+// Told on the rpc thread that an operation given to gRPC has ended.
+class RpcTag {
+ public:
+  virtual void on_event(bool ok) = 0;
+
+ protected:
+  ~RpcTag() = default;
+};
+
+// A tag and a piece of mail that call a member function, so that one object can have several.
+template <typename C>
+class CallTag final : public RpcTag {
+ public:
+  using Function = void (C::*)(bool ok);
+  CallTag(C* object, Function function) : object_(object), function_(function) {}
+  // What gRPC is given; it comes back as an RpcTag*.
+  void* get() { return static_cast<RpcTag*>(this); }
+
+ private:
+  void on_event(bool ok) override { (object_->*function_)(ok); }
+  C* object_;
+  Function function_;
+};
+
+template <typename C>
+class CallMail final : public Mail {
+ public:
+  using Function = void (C::*)();
+  CallMail(C* object, Function function) : object_(object), function_(function) {}
+
+ private:
+  void deliver() override { (object_->*function_)(); }
+  C* object_;
+  Function function_;
+};
+
+// One method of a service: makes the calls and starts their handlers.
+class MethodBase {
+ public:
+  virtual ~MethodBase() = default;
+  // Readies gRPC for one more call. Thread: any, but not after the completion queue was shut down.
+  virtual void post_acceptor() = 0;
+  // Starts the handler. Thread: the loop's.
+  virtual void start(Call& call) = 0;
+};
+
+// Thread: as each member says. Lifetime: outlives its calls; destroyed when none is left.
+// Limits: `max_calls` arrived and not yet over; more are refused on the rpc thread at once.
+class CallDomain {
+ public:
+  CallDomain(EventLoop& loop, TaskGroup& group, size_t max_calls)
+      : loop_(loop), group_(group), max_calls_(max_calls) {}
+  CallDomain(const CallDomain&) = delete;
+  CallDomain& operator=(const CallDomain&) = delete;
+
+  EventLoop& loop() { return loop_; }
+  TaskGroup& group() { return group_; }
+  void set_queue(grpc::ServerCompletionQueue* queue) { queue_ = queue; }
+  grpc::ServerCompletionQueue* queue() { return queue_; }
+
+  // Thread: rpc. A call has arrived; false: it is one too many.
+  bool count_arrival();
+  // Thread: any. An arrived call is over, and its memory is going.
+  void count_end();
+  // Thread: any.
+  bool accepting() const { return accepting_.load(); }
+  size_t live() const { return live_.load(); }
+  uint64_t arrived() const { return arrived_.load(std::memory_order_relaxed); }
+  uint64_t refused() const { return refused_.load(std::memory_order_relaxed); }
+
+  // Thread: the loop's, all below.
+  // A call whose handler runs; it unlinks itself.
+  void add(Call& call);
+  // No acceptor is posted again.
+  void stop_accepting() { accepting_.store(false); }
+  // Cancels every stream with kShutdown, and those that still arrive.
+  void cancel_streams();
+  bool streams_cancelled() const { return streams_cancelled_; }
+  // Returns when no call is left. Only after stop_accepting().
+  Task<void> wait_until_empty();
+  // Returns when no mail of this object is under way. Only after the rpc thread has ended.
+  Task<void> wait_for_mail();
+
+ private:
+  void deliver_empty();
+
+  EventLoop& loop_;
+  TaskGroup& group_;
+  const size_t max_calls_;
+  grpc::ServerCompletionQueue* queue_ = nullptr;
+  std::atomic<bool> accepting_{true};
+  std::atomic<size_t> live_{0};
+  std::atomic<uint64_t> arrived_{0};
+  std::atomic<uint64_t> refused_{0};
+  std::atomic<bool> empty_posted_{false};
+  IntrusiveList<Call, Call> calls_;
+  bool streams_cancelled_ = false;
+  Event empty_;
+  CallMail<CallDomain> empty_mail_{this, &CallDomain::deliver_empty};
+};
+
+}  // namespace weft

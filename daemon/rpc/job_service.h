@@ -1,0 +1,80 @@
+// JobService: weft.v1.JobService over the store, the stream hub and the registry.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <weft/base/random.h>
+#include <weft/store/store.h>
+#include <weft/stream/stream_hub.h>
+#include <weft/v1/job_service.grpc.pb.h>
+#include <weft/worker/registry.h>
+
+#include "daemon/rpc/method.h"
+#include "daemon/rpc/rpc_service.h"
+
+namespace weft {
+
+// Thread: the loop's. Lifetime: outlives the server; store, hub and registry outlive it.
+// Errors: canonical codes with details, see status_map.h.
+class JobService final : public RpcService {
+ public:
+  JobService(Store& store, StreamHub& hub, const Registry& registry, Random random)
+      : store_(store), hub_(hub), registry_(registry), random_(random) {}
+
+  // New submissions are refused from now on (UNAVAILABLE, another daemon may take them); everything
+  // else goes on until the server is shut down.
+  void drain() { draining_ = true; }
+  // Returns when readers have had what their jobs still had to say: no event was sent for
+  // limits::kQuietMs, or limits::kQuietMsMax passed.
+  Task<void> wait_until_quiet();
+
+  grpc::Service& service() override { return service_; }
+  std::string name() const override { return "weft.v1.JobService"; }
+  void listen(CallDomain& domain) override;
+  void close() override { methods_.clear(); }
+
+ private:
+  using SubmitCall = UnaryCall<v1::SubmitRequest, v1::SubmitResponse>;
+  using GetCall = UnaryCall<v1::GetRequest, v1::Job>;
+  using SendCall = UnaryCall<v1::SendRequest, v1::SendResponse>;
+  using CancelCall = UnaryCall<v1::CancelRequest, v1::CancelResponse>;
+  using WatchCall = ServerStreamCall<v1::WatchRequest, v1::Event>;
+  using AttachCall = BidiCall<v1::AttachRequest, v1::Event>;
+
+  Task<void> submit(SubmitCall& call);
+  Task<void> get(GetCall& call);
+  Task<void> send(SendCall& call);
+  Task<void> cancel(CancelCall& call);
+  Task<void> watch(WatchCall& call);
+  Task<void> attach(AttachCall& call);
+  // The two halves of an attach: events down; credit, sends and cancel up. The half that has a
+  // reason to end it writes `end` and cancels the group. They take pointers: TaskGroup copies
+  // references.
+  Task<void> pump_events(AttachCall* call, Subscription* subscription, TaskGroup* group,
+                         Status* end);
+  Task<void> steer(AttachCall* call, Subscription* subscription,
+                   const v1::AttachRequest::Open* open, TaskGroup* group, Status* end);
+  Task<Status> steer_once(v1::AttachRequest request, Subscription& subscription,
+                          const v1::AttachRequest::Open& open);
+  template <typename C>
+  Task<Status> copy_events(C& call, Subscription& subscription);
+
+  Status check_type(const std::string& type) const;
+  static Status check_send(std::string_view field, const std::string& value,
+                           std::string_view sender_field, const std::string& sender);
+  static Status check_reason(std::string_view field, const std::string& reason);
+
+  Store& store_;
+  StreamHub& hub_;
+  const Registry& registry_;
+  Random random_;
+  bool draining_ = false;
+  size_t readers_ = 0;
+  uint64_t events_sent_ = 0;
+  v1::JobService::AsyncService service_;
+  std::vector<std::unique_ptr<MethodBase>> methods_;
+};
+
+}  // namespace weft

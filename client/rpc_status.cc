@@ -45,7 +45,7 @@ Status status_from_grpc(const grpc::Status& status, const std::string& server) {
                                    ", cannot be resolved: check it, it has the form HOST:PORT");
     }
     return make_status(code, "no weftd answers at " + server + " (" + last_part(message) +
-                                 "): start it, or name the server to use");
+                                 "): start it, or check the address");
   }
   if (code == StatusCode::kUnavailable && is_lost_connection(message)) {
     return make_status(code, "the connection to weftd at " + server +

@@ -1,0 +1,43 @@
+// What the commands of `weft` share: global options, and how a failure is told.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <string>
+
+#include <weft/base/status.h>
+#include <weft/client/client.h>
+
+namespace weft::cli {
+
+enum class Format { kTable, kJson, kJsonl };
+
+struct Globals {
+  std::string server = "127.0.0.1:7070";
+  std::string format = "table";
+
+  Format output() const;
+  // A client that fails within a second when no server answers, but waits out a restart while it
+  // reads a stream.
+  ClientOptions client_options() const;
+};
+
+// The command that was chosen, to be run after parsing; returns the exit code.
+using Command = std::function<int()>;
+
+// Prints "weft: CODE: sentence" to standard error and returns the exit code.
+int report(const Status& status);
+// The same for an argument that cannot be used.
+int report_usage(const Status& status);
+
+// submit, run
+void add_submit_commands(CLI::App& app, const Globals& globals, Command& chosen);
+// get, watch, attach
+void add_read_commands(CLI::App& app, const Globals& globals, Command& chosen);
+// send, cancel
+void add_steer_commands(CLI::App& app, const Globals& globals, Command& chosen);
+
+// TEXT, @file or - (standard input). Errors: INVALID_ARGUMENT; NOT_FOUND for a file.
+StatusOr<std::string> read_argument(const std::string& argument, size_t max_bytes);
+
+}  // namespace weft::cli

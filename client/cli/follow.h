@@ -1,0 +1,40 @@
+// follow(): prints a job's events until it ends, Ctrl-C, or the reader of standard output leaves.
+#pragma once
+
+#include <cstdio>
+#include <string>
+
+#include "client/cli/cli.h"
+#include "client/cli/exit_code.h"
+#include "client/cli/interrupt.h"
+#include "client/cli/output.h"
+
+namespace weft::cli {
+
+// `stream` is a ResultStream or an Attachment. Returns the exit code.
+template <typename Stream>
+int follow(Stream& stream, const std::string& job_id, Format format, Interrupt& interrupt) {
+  EventPrinter printer(format, job_id);
+  interrupt.on_signal([&stream] { stream.stop(); });
+  int code = kSucceeded;
+  for (;;) {
+    StatusOr<std::optional<v1::Event>> event = stream.next();
+    if (!event.ok()) {
+      printer.finish();
+      code = interrupt.received() ? kInterrupted : report(event.status());
+      break;
+    }
+    if (!event->has_value()) {
+      code = printer.finish() ? exit_code_of(printer.finished().state()) : kOutputClosed;
+      break;
+    }
+    if (!printer.print(**event)) {
+      code = kOutputClosed;
+      break;
+    }
+  }
+  interrupt.on_signal(nullptr);
+  return code;
+}
+
+}  // namespace weft::cli

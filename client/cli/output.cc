@@ -1,0 +1,231 @@
+// Formats of `weft`.
+#include "client/cli/output.h"
+
+#include <absl/strings/escaping.h>
+#include <google/protobuf/util/time_util.h>
+#include <unistd.h>
+
+#include <cctype>
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <utility>
+
+namespace weft::cli {
+namespace {
+
+constexpr size_t kBufferBytes = 64 << 10;
+
+using Json = nlohmann::ordered_json;
+
+bool is_utf8(const std::string& bytes) {
+  try {
+    static_cast<void>(Json(bytes).dump());
+    return true;
+  } catch (const Json::type_error&) {
+    return false;
+  }
+}
+
+std::string time_text(const google::protobuf::Timestamp& time) {
+  return google::protobuf::util::TimeUtil::ToString(time);
+}
+
+void put_outcome(Json& object, const v1::Outcome& outcome) {
+  if (outcome.error_code().empty()) {
+    put_bytes(object, "result", outcome.result());
+  } else {
+    object["error"] = {{"code", outcome.error_code()}, {"message", outcome.error_message()}};
+  }
+}
+
+Json progress_json(const v1::Progress& progress) {
+  return {{"fraction", progress.fraction()}, {"message", progress.message()}};
+}
+
+}  // namespace
+
+Output::Output() { std::signal(SIGPIPE, SIG_IGN); }
+
+void Output::add(std::string_view bytes) {
+  if (closed_) return;
+  buffer_.append(bytes);
+  if (buffer_.size() >= kBufferBytes) flush();
+}
+
+void Output::add_line(std::string_view bytes) {
+  add(bytes);
+  add("\n");
+}
+
+bool Output::flush() {
+  size_t done = 0;
+  while (!closed_ && done < buffer_.size()) {
+    const ssize_t written = ::write(STDOUT_FILENO, buffer_.data() + done, buffer_.size() - done);
+    if (written >= 0) {
+      done += static_cast<size_t>(written);
+    } else if (errno != EINTR) {
+      if (errno != EPIPE) std::perror("weft: standard output");
+      closed_ = true;
+    }
+  }
+  buffer_.clear();
+  return !closed_;
+}
+
+std::string state_name(v1::JobState state) {
+  std::string name = v1::JobState_Name(state).substr(sizeof("JOB_STATE_") - 1);
+  for (char& c : name) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return name;
+}
+
+void put_bytes(Json& object, const std::string& name, const std::string& bytes) {
+  if (is_utf8(bytes)) {
+    object[name] = bytes;
+  } else {
+    object[name + "_base64"] = absl::Base64Escape(to_absl(bytes));
+  }
+}
+
+Json job_json(const v1::Job& job) {
+  Json json;
+  json["id"] = job.spec().id();
+  json["queue"] = job.spec().queue();
+  json["type"] = job.spec().type();
+  json["state"] = state_name(job.state());
+  json["attempt"] = job.attempt();
+  if (!job.spec().metadata().empty()) {
+    Json& metadata = json["metadata"];
+    for (const auto& [key, value] : job.spec().metadata()) metadata[key] = value;
+  }
+  if (job.has_submit_time()) json["submit_time"] = time_text(job.submit_time());
+  if (job.has_start_time()) json["start_time"] = time_text(job.start_time());
+  if (job.has_finish_time()) json["finish_time"] = time_text(job.finish_time());
+  if (!job.worker().empty()) json["worker"] = job.worker();
+  if (job.has_progress()) json["progress"] = progress_json(job.progress());
+  json["first_sequence"] = job.first_sequence();
+  json["last_sequence"] = job.last_sequence();
+  json["last_send"] = job.last_send();
+  json["cancel_requested"] = job.cancel_requested();
+  if (!job.cancel_reason().empty()) json["cancel_reason"] = job.cancel_reason();
+  if (job.has_outcome()) put_outcome(json, job.outcome());
+  return json;
+}
+
+std::string job_table(const v1::Job& job) {
+  std::string out;
+  for (const auto& [key, value] : job_json(job).items()) {
+    std::string name = key;
+    name.resize(std::max<size_t>(name.size() + 2, 18), ' ');
+    out += name + (value.is_string() ? value.get<std::string>() : value.dump()) + "\n";
+  }
+  return out;
+}
+
+std::string document(const Json& json, Format format) {
+  return json.dump(format == Format::kJson ? 2 : -1) + "\n";
+}
+
+EventPrinter::EventPrinter(Format format, std::string job_id)
+    : format_(format),
+      job_id_(std::move(job_id)),
+      progress_line_(format == Format::kTable && ::isatty(STDERR_FILENO) == 1) {}
+
+bool EventPrinter::print(const v1::Event& event) {
+  if (format_ == Format::kJson && !std::exchange(begun_, true)) {
+    out_.add("{\n  \"id\": " + Json(job_id_).dump() + ",\n  \"chunks\": [");
+  }
+  clear_progress();
+  if (event.has_chunks()) {
+    print_chunks(event.chunks());
+  } else if (event.has_progress()) {
+    print_progress(event.progress());
+  } else if (event.has_attempt_started()) {
+    const v1::AttemptStarted& attempt = event.attempt_started();
+    if (format_ == Format::kJsonl) {
+      out_.add(document({{"sequence", attempt.sequence()},
+                         {"attempt", attempt.attempt()},
+                         {"resumes_after", attempt.resumes_after()}},
+                        format_));
+    } else if (format_ == Format::kTable && chunks_ > 0) {
+      out_.flush();
+      std::fprintf(stderr,
+                   "weft: attempt %llu begins: what follows replaces what came after chunk %llu\n",
+                   static_cast<unsigned long long>(attempt.attempt()),
+                   static_cast<unsigned long long>(attempt.resumes_after()));
+    }
+  } else if (event.has_finished()) {
+    finished_ = event.finished();
+    print_finished();
+  }
+  return out_.flush();
+}
+
+void EventPrinter::print_chunks(const v1::Chunks& chunks) {
+  uint64_t sequence = chunks.first_sequence();
+  for (const std::string& data : chunks.data()) {
+    if (format_ == Format::kTable) {
+      out_.add_line(data);
+    } else {
+      Json json = {{"sequence", sequence}};
+      put_bytes(json, "chunk", data);
+      if (format_ == Format::kJsonl) {
+        out_.add(document(json, format_));
+      } else {
+        out_.add((chunks_ == 0 ? "\n    " : ",\n    ") + json.dump());
+      }
+    }
+    ++sequence;
+    ++chunks_;
+  }
+}
+
+void EventPrinter::print_progress(const v1::Progress& progress) {
+  if (format_ == Format::kJsonl) {
+    out_.add(document({{"progress", progress_json(progress)}}, format_));
+  } else if (progress_line_) {
+    std::fprintf(stderr, "\r\x1b[K%3.0f%% %s", progress.fraction() * 100,
+                 progress.message().c_str());
+    progress_shown_ = true;
+  }
+}
+
+void EventPrinter::clear_progress() {
+  if (std::exchange(progress_shown_, false)) std::fputs("\r\x1b[K", stderr);
+}
+
+void EventPrinter::print_finished() {
+  Json json = {{"state", state_name(finished_.state())},
+               {"last_sequence", finished_.last_sequence()}};
+  put_outcome(json, finished_.outcome());
+  if (format_ == Format::kJsonl) {
+    Json line = {{"id", job_id_}};
+    line.update(json);
+    out_.add(document(line, format_));
+  } else if (format_ == Format::kJson) {
+    out_.add(chunks_ == 0 ? "]" : "\n  ]");
+    for (const auto& [key, value] : json.items()) {
+      out_.add(",\n  " + Json(key).dump() + ": " + value.dump());
+    }
+    out_.add("\n}\n");
+  } else if (finished_.state() != v1::JOB_STATE_SUCCEEDED) {
+    out_.flush();
+    const v1::Outcome& outcome = finished_.outcome();
+    std::fprintf(stderr, "weft: job %s is %s: %s: %s\n", job_id_.c_str(),
+                 state_name(finished_.state()).c_str(), outcome.error_code().c_str(),
+                 outcome.error_message().c_str());
+  } else if (!finished_.outcome().result().empty() && chunks_ == 0) {
+    // A job that streams shows its chunks; one that only returns shows what it returned.
+    out_.add_line(finished_.outcome().result());
+  }
+}
+
+bool EventPrinter::finish() {
+  clear_progress();
+  if (format_ == Format::kJson && begun_ && finished_.state() == v1::JOB_STATE_UNSPECIFIED) {
+    out_.add(std::string(chunks_ == 0 ? "]" : "\n  ]") + ",\n  \"state\": null\n}\n");
+  }
+  return out_.flush();
+}
+
+}  // namespace weft::cli

@@ -1,0 +1,121 @@
+// weft get, weft watch, weft attach.
+#include <fcntl.h>
+#include <poll.h>
+#include <unistd.h>
+
+#include <memory>
+#include <thread>
+#include <utility>
+
+#include "client/cli/cli.h"
+#include "client/cli/exit_code.h"
+#include "client/cli/follow.h"
+#include "client/cli/output.h"
+
+namespace weft::cli {
+namespace {
+
+struct ReadOptions {
+  std::string id;
+  uint64_t from = 0;
+  bool all_attempts = false;
+  double deadline_s = 0;
+  int64_t deadline_ms() const { return static_cast<int64_t>(deadline_s * 1000); }
+};
+
+int get(const Globals& globals, const ReadOptions& options) {
+  Client client(globals.client_options());
+  StatusOr<v1::Job> job = client.get(options.id);
+  if (!job.ok()) return report(job.status());
+  Output out;
+  out.add(globals.output() == Format::kTable ? job_table(*job)
+                                             : document(job_json(*job), globals.output()));
+  return out.flush() ? kSucceeded : kOutputClosed;
+}
+
+int watch(const Globals& globals, const ReadOptions& options) {
+  Interrupt interrupt;
+  Client client(globals.client_options());
+  ResultStream stream = client.watch({.job_id = options.id,
+                                      .from_sequence = options.from,
+                                      .all_attempts = options.all_attempts,
+                                      .deadline_ms = options.deadline_ms()});
+  return follow(stream, options.id, globals.output(), interrupt);
+}
+
+// Each line of standard input is a send, until its end or the end of the attachment.
+void send_lines(Attachment& attachment, int end_fd) {
+  std::string pending;
+  char buffer[4096];
+  for (;;) {
+    pollfd fds[] = {{STDIN_FILENO, POLLIN, 0}, {end_fd, POLLIN, 0}};
+    if (::poll(fds, 2, -1) < 0) continue;
+    if (fds[1].revents != 0) return;
+    const ssize_t got = ::read(STDIN_FILENO, buffer, sizeof buffer);
+    if (got < 0) return;
+    pending.append(buffer, static_cast<size_t>(got));
+    size_t begin = 0;
+    for (size_t end; (end = pending.find('\n', begin)) != std::string::npos; begin = end + 1) {
+      if (Status status = attachment.send(pending.substr(begin, end - begin)); !status.ok()) {
+        report(status);
+      }
+    }
+    pending.erase(0, begin);
+    if (got > 0) continue;
+    if (!pending.empty()) static_cast<void>(attachment.send(pending));
+    return;
+  }
+}
+
+int attach(const Globals& globals, const ReadOptions& options) {
+  Interrupt interrupt;
+  Client client(globals.client_options());
+  Attachment attachment = client.attach({.job_id = options.id,
+                                         .from_sequence = options.from,
+                                         .all_attempts = options.all_attempts,
+                                         .deadline_ms = options.deadline_ms()});
+  std::thread sender([&] { send_lines(attachment, interrupt.end_fd()); });
+  const int code = follow(attachment, options.id, globals.output(), interrupt);
+  interrupt.end();
+  sender.join();
+  return code;
+}
+
+void add_reading_options(CLI::App& command, ReadOptions& options) {
+  command.add_option("id", options.id, "The job's id")->type_name("ID")->required();
+  command.add_option("--from", options.from, "First sequence wanted (default: the oldest kept)")
+      ->type_name("N");
+  command.add_flag("--all-attempts", options.all_attempts,
+                   "Also chunks that a later attempt replaced");
+  command.add_option("--deadline", options.deadline_s, "Give up reading after so long")
+      ->type_name("SECONDS")
+      ->check(CLI::PositiveNumber);
+}
+
+}  // namespace
+
+void add_read_commands(CLI::App& app, const Globals& globals, Command& chosen) {
+  auto options = std::make_shared<ReadOptions>();
+
+  CLI::App& get_command = *app.add_subcommand("get", "Show what is stored about a job");
+  get_command.add_option("id", options->id, "The job's id")->type_name("ID")->required();
+  get_command.callback([&globals, &chosen, options] {
+    chosen = [&globals, options] { return get(globals, *options); };
+  });
+
+  CLI::App& watch_command = *app.add_subcommand(
+      "watch", "Print a job's chunks without asking for more, and exit with its outcome");
+  add_reading_options(watch_command, *options);
+  watch_command.callback([&globals, &chosen, options] {
+    chosen = [&globals, options] { return watch(globals, *options); };
+  });
+
+  CLI::App& attach_command = *app.add_subcommand(
+      "attach", "Print a job's chunks and steer it: each line typed is sent to the job");
+  add_reading_options(attach_command, *options);
+  attach_command.callback([&globals, &chosen, options] {
+    chosen = [&globals, options] { return attach(globals, *options); };
+  });
+}
+
+}  // namespace weft::cli

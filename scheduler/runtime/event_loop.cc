@@ -25,7 +25,6 @@ EventLoop::~EventLoop() {
 }
 
 void EventLoop::run_until_done(const bool& done) {
-  check_thread();
   WEFT_CHECK(running_ == nullptr, "run() is called from outside the loop");
   bool stuck = false;
   while (!done) {

@@ -274,6 +274,7 @@ inline void Waiter::complete() noexcept {
 
 template <typename T>
 T EventLoop::run(Task<T> main) {
+  check_thread();
   struct Observer final : TaskObserver {
     bool done = false;
     std::exception_ptr error;

@@ -29,7 +29,7 @@ Executor::~Executor() {
 
 ExecutorStats Executor::stats() const {
   std::lock_guard lock(mutex_);
-  return {finished_, refused_, queued_, running_, callers_waiting_};
+  return {finished_, refused_, queued_, occupied_ - queued_, callers_waiting_};
 }
 
 void Executor::submit(OffloadBase& work) {
@@ -79,12 +79,10 @@ void Executor::run_thread() {
     if (queue_.empty()) break;
     OffloadBase* work = queue_.pop_front();
     --queued_;
-    ++running_;
     lock.unlock();
     work->run();
     loop_.post(*work);  // from here on `work` belongs to the loop
     lock.lock();
-    --running_;
   }
   lock.unlock();
   release_frame_cache();

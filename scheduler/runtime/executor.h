@@ -28,9 +28,9 @@ struct ExecutorOptions {
 
 struct ExecutorStats {
   uint64_t finished = 0;
-  uint64_t refused = 0;  // try_offload on a full queue
-  size_t queued = 0;     // in the pool, not started
-  size_t running = 0;
+  uint64_t refused = 0;        // try_offload on a full queue
+  size_t queued = 0;           // in the pool, not started
+  size_t running = 0;          // started, or finished and not yet told to the loop
   size_t callers_waiting = 0;  // tasks that wait for room in the queue
 };
 
@@ -92,7 +92,6 @@ class Executor {
   std::condition_variable wake_;
   Ring<OffloadBase*> queue_;
   size_t queued_ = 0;
-  size_t running_ = 0;
   bool stop_ = false;
   std::vector<std::thread> threads_;
 };

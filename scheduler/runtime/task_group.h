@@ -70,7 +70,8 @@ class TaskGroup final : private TaskObserver {
 // co_await with_group([&](TaskGroup& group) -> Task<void> { group.start(…); … }): runs the block,
 // then waits for every child. Throws the first error of block or children; Cancelled when a scope
 // around it was cancelled and cut the block or a child short. Cancelling the group itself is a
-// normal end.
+// normal end. Lifetime: the block's own variables are gone while the children are joined: what
+// children refer to lives outside the block.
 template <typename F>
 Task<void> with_group(F body) {
   TaskGroup group;

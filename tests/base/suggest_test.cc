@@ -6,12 +6,6 @@
 namespace weft {
 namespace {
 
-TEST(Suggest, CountsEditsAndSwaps) {
-  EXPECT_EQ(edit_distance("", "abc"), 3u);
-  EXPECT_EQ(edit_distance("sumbit", "submit"), 1u);
-  EXPECT_EQ(edit_distance("kitten", "sitting"), 3u);
-}
-
 TEST(Suggest, FindsTheNearestWordOrNone) {
   const std::vector<std::string> known = {"submit", "run", "watch", "--payload"};
   EXPECT_EQ(closest("sumbit", known), "submit");

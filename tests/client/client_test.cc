@@ -1,0 +1,270 @@
+// The client library against a server that fails in chosen ways.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <future>
+
+#include <weft/base/id.h>
+#include <weft/base/limits.h>
+#include <weft/client/client.h>
+
+#include "tests/client/fake_server.h"
+
+namespace weft {
+namespace {
+
+using testing::attempt_event;
+using testing::chunks_event;
+using ::testing::ElementsAre;
+using testing::FakeServer;
+using testing::finished_event;
+using ::testing::HasSubstr;
+using testing::restarting;
+
+// A port that nothing listens on any more.
+std::string free_address() { return FakeServer().address(); }
+
+Client client_of(const FakeServer& server) {
+  return Client({.server = server.address(), .reconnect_for_ms = 10'000});
+}
+
+TEST(Client, RepeatsASubmissionUnderTheIdItMadeBeforeTheFirstTry) {
+  FakeServer server;
+  std::vector<std::string> ids;
+  server.on_submit = [&](const v1::SubmitRequest& request, v1::SubmitResponse* response) {
+    ids.push_back(request.spec().id());
+    if (ids.size() < 3) return restarting();
+    response->set_id(request.spec().id());
+    return grpc::Status::OK;
+  };
+  Client client = client_of(server);
+  v1::JobSpec spec;
+  spec.set_type("echo");
+  const auto answer = client.submit(spec);
+  ASSERT_TRUE(answer.ok()) << answer.status();
+  ASSERT_EQ(ids.size(), 3u);
+  EXPECT_EQ(ids[0], ids[1]);
+  EXPECT_EQ(ids[1], ids[2]);
+  EXPECT_TRUE(check_job_id("id", ids[0]).ok()) << ids[0];
+}
+
+TEST(Client, DoesNotRepeatWhatTheServerRefused) {
+  FakeServer server;
+  int calls = 0;
+  server.on_submit = [&](const v1::SubmitRequest&, v1::SubmitResponse*) {
+    ++calls;
+    return grpc::Status(grpc::StatusCode::INVALID_ARGUMENT, "queue 'A' is not allowed");
+  };
+  const auto answer = client_of(server).submit({});
+  EXPECT_EQ(answer.status().code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(answer.status().message(), "queue 'A' is not allowed");
+  EXPECT_EQ(calls, 1);
+}
+
+TEST(Client, SaysWhatToDoWhenNoServerAnswers) {
+  Client client({.server = free_address(), .retry_for_ms = 200});
+  const auto begin = std::chrono::steady_clock::now();
+  const auto answer = client.get("0123456789");
+  EXPECT_EQ(answer.status().code(), StatusCode::kUnavailable);
+  EXPECT_THAT(std::string(answer.status().message()), HasSubstr("no weftd answers at"));
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(5));
+}
+
+TEST(Client, RefusesAPayloadOverTheLimitByItself) {
+  v1::JobSpec spec;
+  spec.set_payload(std::string(limits::kPayloadBytes + 1, 'x'));
+  const auto answer = Client({.server = free_address()}).submit(spec);
+  EXPECT_EQ(answer.status().code(), StatusCode::kInvalidArgument);
+}
+
+TEST(Client, NumbersItsSendsSoThatARepeatedOneIsTakenOnce) {
+  FakeServer server;
+  std::vector<std::pair<std::string, uint64_t>> sends;
+  server.on_send = [&](const v1::SendRequest& request, v1::SendResponse* response) {
+    sends.emplace_back(request.sender(), request.number());
+    if (sends.size() == 1) return restarting();
+    response->set_number(request.number());
+    return grpc::Status::OK;
+  };
+  Client client = client_of(server);
+  ASSERT_TRUE(client.send("0123456789", "a").ok());
+  ASSERT_TRUE(client.send("0123456789", "b").ok());
+  ASSERT_EQ(sends.size(), 3u);
+  EXPECT_EQ(sends[0], sends[1]);
+  EXPECT_EQ(sends[2].first, sends[0].first);
+  EXPECT_EQ(sends[2].second, 2u);
+  EXPECT_FALSE(sends[0].first.empty());
+}
+
+TEST(ResultStream, ComesBackAfterALossWithNoGapAndNoRepeat) {
+  FakeServer server;
+  std::vector<uint64_t> asked;
+  server.on_watch = [&](grpc::ServerContext&, const v1::WatchRequest& request,
+                        FakeServer::WatchWriter& writer) {
+    asked.push_back(request.from_sequence());
+    switch (asked.size()) {
+      case 1:
+        writer.Write(chunks_event(1, {"1", "2"}));
+        return restarting();
+      case 2:
+        return restarting();
+      case 3:  // repeats what the client has
+        writer.Write(chunks_event(2, {"2", "3"}));
+        return grpc::Status::OK;  // ends without Finished: as a loss
+      default:
+        writer.Write(attempt_event(2, 4));
+        writer.Write(chunks_event(5, {"1"}));
+        writer.Write(finished_event(v1::JOB_STATE_SUCCEEDED, 5));
+        return grpc::Status::OK;
+    }
+  };
+  Client client = client_of(server);
+  ResultStream stream = client.watch({.job_id = "0123456789"});
+  std::vector<std::string> seen;
+  for (const Chunk& chunk : stream) {
+    seen.push_back(std::to_string(chunk.sequence) + "=" + chunk.bytes);
+  }
+  EXPECT_THAT(seen, ElementsAre("1=1", "2=2", "3=3", "5=1"));
+  EXPECT_THAT(asked, ElementsAre(0, 3, 3, 4));
+  EXPECT_TRUE(stream.status().ok()) << stream.status();
+  ASSERT_TRUE(stream.finished().has_value());
+  EXPECT_EQ(stream.finished()->state(), v1::JOB_STATE_SUCCEEDED);
+}
+
+TEST(ResultStream, ComesBackWhenTheServerProcessIsReplaced) {
+  auto first = std::make_unique<FakeServer>();
+  const std::string address = first->address();
+  first->on_watch = [](grpc::ServerContext&, const v1::WatchRequest&,
+                       FakeServer::WatchWriter& writer) {
+    writer.Write(chunks_event(1, {"1"}));
+    return restarting();
+  };
+  Client client({.server = address, .reconnect_for_ms = 300});
+  ResultStream stream = client.watch({.job_id = "0123456789"});
+  const auto event = stream.next();
+  ASSERT_TRUE(event.ok()) << event.status();
+  first.reset();
+  const auto lost = stream.next();
+  EXPECT_EQ(lost.status().code(), StatusCode::kUnavailable) << "it gives up after its limit";
+  EXPECT_EQ(stream.next().status().code(), StatusCode::kUnavailable) << "and stays ended";
+}
+
+TEST(ResultStream, StopEndsAReadThatWaits) {
+  FakeServer server;
+  std::promise<void> reading;
+  server.on_watch = [&](grpc::ServerContext& context, const v1::WatchRequest&,
+                        FakeServer::WatchWriter& writer) {
+    writer.Write(chunks_event(1, {"1"}));
+    reading.get_future().wait();
+    while (!context.IsCancelled()) std::this_thread::yield();
+    return grpc::Status::OK;
+  };
+  ResultStream stream = client_of(server).watch({.job_id = "0123456789"});
+  ASSERT_TRUE(stream.next().ok());
+  auto rest = std::async(std::launch::async, [&] { return stream.next(); });
+  reading.set_value();
+  stream.stop();
+  EXPECT_EQ(rest.get().status().code(), StatusCode::kCancelled);
+}
+
+TEST(ResultStream, ItsDeadlineReachesTheServer) {
+  FakeServer server;
+  std::atomic<bool> has_deadline = false;
+  server.on_watch = [&](grpc::ServerContext& context, const v1::WatchRequest&,
+                        FakeServer::WatchWriter&) {
+    has_deadline = context.deadline() < std::chrono::system_clock::now() + std::chrono::hours(1);
+    while (!context.IsCancelled()) std::this_thread::yield();
+    return grpc::Status::OK;
+  };
+  ResultStream stream = client_of(server).watch({.job_id = "0123456789", .deadline_ms = 100});
+  EXPECT_EQ(stream.next().status().code(), StatusCode::kDeadlineExceeded);
+  EXPECT_TRUE(has_deadline);
+}
+
+TEST(ResultStream, ALastingRefusalIsNotRepeated) {
+  FakeServer server;
+  int calls = 0;
+  server.on_watch = [&](grpc::ServerContext&, const v1::WatchRequest&, FakeServer::WatchWriter&) {
+    ++calls;
+    return grpc::Status(grpc::StatusCode::NOT_FOUND, "there is no job 0123456789");
+  };
+  ResultStream stream = client_of(server).watch({.job_id = "0123456789"});
+  EXPECT_EQ(stream.next().status().code(), StatusCode::kNotFound);
+  EXPECT_EQ(calls, 1);
+}
+
+TEST(Attachment, GrantsCreditAsItConsumes) {
+  FakeServer server;
+  server.on_attach = [&](grpc::ServerContext&, FakeServer::AttachStream& stream) {
+    v1::AttachRequest request;
+    uint64_t credit = 0, sent = 0;
+    while (sent < 50 && stream.Read(&request)) {
+      credit = std::max({credit, request.open().credit(), request.credit()});
+      while (sent < std::min<uint64_t>(credit, 50)) {
+        ++sent;
+        stream.Write(chunks_event(sent, {std::to_string(sent)}));
+      }
+    }
+    stream.Write(finished_event(v1::JOB_STATE_SUCCEEDED, sent));
+    return grpc::Status::OK;
+  };
+  Attachment attachment = client_of(server).attach({.job_id = "0123456789", .credit_ahead = 8});
+  uint64_t chunks = 0;
+  for (;;) {
+    auto event = attachment.next();
+    ASSERT_TRUE(event.ok()) << event.status();
+    if (!event->has_value()) break;
+    chunks += static_cast<uint64_t>((*event)->chunks().data_size());
+  }
+  EXPECT_EQ(chunks, 50u);
+}
+
+TEST(Attachment, RepeatsItsSendsAndItsCancelAfterALoss) {
+  FakeServer server;
+  std::vector<std::string> seen;
+  std::vector<std::string> senders;
+  int calls = 0;
+  server.on_attach = [&](grpc::ServerContext&, FakeServer::AttachStream& stream) {
+    v1::AttachRequest request;
+    ++calls;
+    stream.Read(&request);
+    senders.push_back(request.open().sender());
+    seen.push_back("open " + std::to_string(request.open().from_sequence()));
+    if (calls == 1) stream.Write(chunks_event(1, {"1"}));
+    for (int i = 0; i < 2; ++i) {
+      do {
+        if (!stream.Read(&request)) return restarting();
+      } while (request.has_credit());
+      seen.push_back(request.has_send() ? "send " + std::to_string(request.send().number()) + " " +
+                                              request.send().value()
+                                        : "cancel " + request.cancel().reason());
+    }
+    if (calls == 1) return restarting();
+    stream.Write(finished_event(v1::JOB_STATE_CANCELLED, 1));
+    return grpc::Status::OK;
+  };
+  Attachment attachment = client_of(server).attach({.job_id = "0123456789", .credit_ahead = 0});
+  auto event = attachment.next();
+  ASSERT_TRUE(event.ok()) << event.status();
+  ASSERT_TRUE(attachment.send("five").ok());
+  attachment.cancel("enough");
+  event = attachment.next();
+  ASSERT_TRUE(event.ok()) << event.status();
+  EXPECT_TRUE((*event)->has_finished());
+  EXPECT_THAT(seen, ElementsAre("open 0", "send 1 five", "cancel enough", "open 2", "send 1 five",
+                                "cancel enough"));
+  EXPECT_EQ(senders.at(0), senders.at(1));
+  EXPECT_EQ(attachment.send("late").code(), StatusCode::kFailedPrecondition);
+}
+
+TEST(Attachment, RefusesASendOverTheLimit) {
+  FakeServer server;
+  server.on_attach = [](grpc::ServerContext&, FakeServer::AttachStream&) { return restarting(); };
+  Attachment attachment = client_of(server).attach({.job_id = "0123456789"});
+  EXPECT_EQ(attachment.send(std::string(limits::kSendBytes + 1, 'x')).code(),
+            StatusCode::kInvalidArgument);
+}
+
+}  // namespace
+}  // namespace weft

@@ -43,16 +43,22 @@ folder_of() {
   esac
 }
 
-# Adds up what ctest itself reported: "passed failed".
+# Adds up what ctest itself reported: "passed failed skipped".
 count() {
   python3 - "$1" <<'PYTHON'
 import sys
 import xml.etree.ElementTree as tree
 
-cases = tree.parse(sys.argv[1]).getroot().iter("testcase")
-states = [case.get("status") for case in cases]
-passed = states.count("run")
-print(passed, len(states) - passed - states.count("disabled"))
+passed = failed = skipped = 0
+for case in tree.parse(sys.argv[1]).getroot().iter("testcase"):
+    reason = case.find("skipped")
+    if case.get("status") == "run":
+        passed += 1
+    elif reason is not None and reason.get("message", "").startswith("SKIP_"):
+        skipped += 1  # the test itself said that it cannot run here
+    else:
+        failed += 1
+print(passed, failed, skipped)
 PYTHON
 }
 
@@ -85,15 +91,16 @@ for build in "${builds[@]}"; do
   run ctest --preset "$build" -j "$jobs" --no-tests=error --output-junit "$report" "${labels[@]}" ||
     code=$?
   if [ -s "$report" ]; then
-    read -r run_passed run_failed <<<"$(count "$report")"
+    read -r run_passed run_failed run_skipped <<<"$(count "$report")"
   else
     run_passed=0
     run_failed=1
+    run_skipped=0
   fi
   if [ "$code" -ne 0 ] && [ "$run_failed" -eq 0 ]; then run_failed=1; fi
   passed=$((passed + run_passed))
   failed=$((failed + run_failed))
-  echo "== $build: $run_passed passed, $run_failed failed in $((SECONDS - phase)) s"
+  echo "== $build: $run_passed passed, $run_failed failed, $run_skipped skipped in $((SECONDS - phase)) s"
   for exe in /proc/[0-9]*/exe; do
     if [[ "$(readlink "$exe" 2>/dev/null)" == "$PWD/$folder/bin/"* ]]; then
       echo "== $build: ${exe%/exe} ($(readlink "$exe")) was left running"

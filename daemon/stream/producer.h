@@ -14,6 +14,9 @@
 namespace weft {
 
 class StreamHub;
+namespace internal {
+class ProducerImpl;
+}  // namespace internal
 
 // Thread: the loop's. Lifetime: one for each attempt, destroyed before the hub.
 class Producer {
@@ -25,8 +28,13 @@ class Producer {
   Producer(const Producer&) = delete;
   Producer& operator=(const Producer&) = delete;
 
-  // Returns when the job may compute one more chunk: credit + window not reached, the stream not full,
-  // and somebody attached or the policy RUN.
+  // Whether the job may compute one more chunk in this turn; then wait_for_room() would not wait.
+  bool has_room() const;
+  // Whether more than the loop's next turn is waited for.
+  bool must_wait() const;
+  // Returns when the job may compute one more chunk: credit + window not reached, the stream not
+  // full, and somebody attached or the policy not PAUSE. A job that always has room still lets the
+  // loop turn every limits::kChunksPerTurn chunks.
   Task<void> wait_for_room();
   // Adds a chunk; sent at the end of the turn. Errors: INVALID_ARGUMENT over limits::kChunkBytes.
   Status push(std::string_view chunk);
@@ -36,8 +44,7 @@ class Producer {
   uint64_t last_sequence() const;
 
  private:
-  class Impl;
-  std::unique_ptr<Impl> impl_;
+  std::unique_ptr<internal::ProducerImpl> impl_;
 };
 
 }  // namespace weft

@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include <weft/base/limits.h>
 #include <weft/runtime/task.h>
 #include <weft/store/store.h>
 #include <weft/stream/subscription.h>
@@ -11,31 +12,33 @@
 namespace weft {
 
 class Producer;
-struct StreamState;
+namespace internal {
+class HubImpl;
+}  // namespace internal
 
 struct StreamHubOptions {
-  uint64_t window_chunks = 4096;         // limits::kWindowChunks
-  size_t window_bytes = 1 << 20;         // limits::kWindowBytes
-  uint64_t stream_chunks = 1'000'000;    // limits::kStreamChunks
-  size_t stream_bytes = 64 << 20;        // limits::kStreamBytes
-  int64_t slow_reader_ms = 60'000;       // limits::kSlowReaderMs
-  size_t readers_per_job = 1000;         // limits::kReadersPerJob
-  size_t readers = 10'000;               // limits::kReaders
-  size_t live_tail_bytes = 64 << 20;     // limits::kLiveTailBytes
+  uint64_t window_chunks = limits::kWindowChunks;
+  size_t window_bytes = limits::kWindowBytes;
+  uint64_t stream_chunks = limits::kStreamChunks;
+  size_t stream_bytes = limits::kStreamBytes;
+  int64_t slow_reader_ms = limits::kSlowReaderMs;
+  size_t readers_per_job = limits::kReadersPerJob;
+  size_t readers = limits::kReaders;
+  size_t live_tail_bytes = limits::kLiveTailBytes;
 };
 
 struct StreamHubStats {
   uint64_t chunks_committed = 0;
-  uint64_t appends = 0;         // store transactions
+  uint64_t appends = 0;  // store transactions
   size_t readers = 0;
   size_t producers = 0;
   uint64_t readers_detached = 0;  // for holding a full stream too long
   size_t live_tail_bytes = 0;
 };
 
-// A chunk reaches readers once the store has accepted it, so nobody sees what a crash can take back.
-// Chunks of all streams of a turn go to the store in one append.
-// Thread: the loop's. Lifetime: outlives its producers and subscriptions; run() must be running.
+// A chunk reaches readers once the store has accepted it, so nobody sees what a crash can take
+// back. Chunks of all streams of a turn go to the store in one append. Thread: the loop's.
+// Lifetime: outlives its producers and subscriptions; run() must be running.
 class StreamHub {
  public:
   StreamHub(Store& store, StreamHubOptions options = {});
@@ -46,8 +49,8 @@ class StreamHub {
   // Appends what producers push, until cancelled. Cancel it only after the last producer is gone.
   Task<void> run();
 
-  // Opens a reader. Errors: NOT_FOUND; OUT_OF_RANGE for a from_sequence beyond the last entry + 1 of
-  // the stream, or below the oldest kept one; RESOURCE_EXHAUSTED at the bound of readers.
+  // Opens a reader. Errors: NOT_FOUND; OUT_OF_RANGE for a from_sequence beyond the last entry + 1
+  // of the stream, or below the oldest kept one; RESOURCE_EXHAUSTED at the bound of readers.
   Task<StatusOr<std::unique_ptr<Subscription>>> open(WatchOptions options);
 
   // Told by the store's listener (the worker forwards it; see daemon.cc).
@@ -59,8 +62,7 @@ class StreamHub {
 
  private:
   friend class Producer;
-  class Impl;
-  std::unique_ptr<Impl> impl_;
+  std::unique_ptr<internal::HubImpl> impl_;
 };
 
 }  // namespace weft

@@ -1,5 +1,5 @@
-// Subscription: one reader of a job's stream. The stored stream is iterable; this is an iterator over
-// it: one pass, from any sequence, that ends with the job.
+// Subscription: one reader of a job's stream. The stored stream is iterable; this is an iterator
+// over it: one pass, from any sequence, that ends with the job.
 #pragma once
 
 #include <memory>
@@ -16,14 +16,15 @@ struct WatchOptions {
   std::string job_id;
   uint64_t from_sequence = 0;  // 0: the oldest kept
   bool all_attempts = false;   // also chunks a later attempt superseded
-  // Attached readers open the job's window: it may run to the largest credit of them. A passive
-  // reader (false) asks the job for nothing.
+  // An attached reader opens the job's window, which runs to the largest credit of all of them, and
+  // gets chunks up to its own credit. A passive reader (false) asks the job for nothing and gets
+  // all.
   bool attached = false;
   uint64_t credit = 0;
 };
 
-// Thread: the loop's. Lifetime: made by StreamHub::open; destroyed before the hub; leaving is enough
-// to detach. Cancellation: next() throws Cancelled and may be called again.
+// Thread: the loop's. Lifetime: made by StreamHub::open; destroyed before the hub; leaving is
+// enough to detach. Cancellation: next() throws Cancelled and may be called again.
 class Subscription {
  public:
   virtual ~Subscription() = default;
@@ -33,7 +34,8 @@ class Subscription {
   // OUT_OF_RANGE when what it would read next has been trimmed; UNAVAILABLE.
   virtual Task<StatusOr<std::optional<v1::Event>>> next() = 0;
 
-  // "Ready up to this sequence": absolute; a lower one than before is ignored. Attached readers only.
+  // "Ready up to this sequence": absolute; a lower one than before is ignored. Attached readers
+  // only.
   virtual void set_credit(uint64_t sequence) = 0;
 };
 

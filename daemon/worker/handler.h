@@ -1,6 +1,8 @@
 // Handler: the coroutine that runs a job, erased to one type whatever its shape is.
 #pragma once
 
+#include <chrono>
+#include <exception>
 #include <functional>
 #include <optional>
 #include <string>
@@ -8,6 +10,7 @@
 #include <utility>
 
 #include <weft/runtime/async_generator.h>
+#include <weft/runtime/combinators.h>
 #include <weft/runtime/task.h>
 #include <weft/worker/codec.h>
 #include <weft/worker/job.h>
@@ -36,6 +39,9 @@ class Handler {
 
 namespace internal {
 
+inline constexpr std::chrono::seconds kCloseTime(
+    5);  // for what a cancelled stream awaits at its end
+
 // A send that cannot be read as S is dropped with a log line: it must not end the job.
 template <typename S>
 std::optional<S> next_send(JobContext& context) {
@@ -55,8 +61,7 @@ std::optional<S> next_send(JobContext& context) {
 
 // The window comes first: nothing is computed that was not asked for.
 template <typename Y, typename S>
-Task<void> drive(Job job, Stream<Y, S> stream) {
-  JobContext& context = context_of(job);
+Task<void> drive_steps(JobContext& context, Stream<Y, S>& stream) {
   if (!has_room(context)) co_await wait_for_room(context);
   // The first co_yield has not been reached, so nothing can be given to it yet.
   std::optional<Y> item = co_await stream.next();
@@ -68,17 +73,27 @@ Task<void> drive(Job job, Stream<Y, S> stream) {
     }
     item.reset();
     if (!has_room(context)) co_await wait_for_room(context);
-    if (!has_sends(context)) {
-      item = co_await stream.next();
-      continue;
-    }
-    std::optional<S> sent = next_send<S>(context);
+    std::optional<S> sent;
+    if (has_sends(context)) sent = next_send<S>(context);
     if (sent) {
       item = co_await stream.send(std::move(*sent));
     } else {
       item = co_await stream.next();
     }
   }
+}
+
+template <typename Y, typename S>
+Task<void> drive(Job job, Stream<Y, S> stream) {
+  std::exception_ptr error;
+  try {
+    co_await drive_steps(context_of(job), stream);
+  } catch (...) {
+    error = std::current_exception();
+  }
+  // The body may hold scopes or tasks across its co_yield: it is ended, not dropped.
+  if (!stream.done()) co_await shielded(kCloseTime, stream.close());
+  if (error) std::rethrow_exception(error);
 }
 
 template <typename T>

@@ -14,6 +14,7 @@
 #include <weft/runtime/cancellation.h>
 #include <weft/runtime/executor.h>
 #include <weft/runtime/task.h>
+#include <weft/runtime/task_group.h>
 #include <weft/worker/codec.h>
 
 namespace weft {
@@ -52,6 +53,13 @@ class Job {
   auto offload(F function) const {
     return executor().offload(lane(), std::move(function));
   }
+  // Starts function(args…), which returns a Task<void>, beside the handler. It is copied into the
+  // task with its arguments. When the handler ends, tasks still running are cancelled and joined;
+  // if one throws, the job fails with it.
+  template <typename F, typename... Args>
+  void start(F function, Args... args) const {
+    group().start(std::move(function), std::move(args)...);
+  }
   // Holds no slot meanwhile.
   Task<void> sleep(std::chrono::nanoseconds delay) const;
   // The next value sent to this job; waits for it and holds no slot meanwhile. In the order sent,
@@ -75,6 +83,7 @@ class Job {
  private:
   friend internal::JobContext& context_of(const Job& job);
   [[noreturn]] void bad_payload(const char* fault) const;
+  TaskGroup& group() const;
   Executor& executor() const;
   Executor::Lane& lane() const;
 
@@ -88,7 +97,7 @@ inline internal::JobContext& context_of(const Job& job) { return *job.context_; 
 namespace internal {
 
 // Whether the stream has room for one more chunk right now, and the wait for it.
-bool has_room(const JobContext& context);
+bool has_room(JobContext& context);
 Task<void> wait_for_room(JobContext& context);
 // Errors: throws Permanent for a chunk over limits::kChunkBytes.
 void push_chunk(JobContext& context, std::string_view chunk);

@@ -1,0 +1,48 @@
+// A reader's insides: its place in the stream and the page it reads from. Private to daemon/stream.
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <optional>
+
+#include <weft/stream/hub_impl.h>
+
+namespace weft::internal {
+
+class SubscriptionImpl final : public Subscription, private Reader {
+ public:
+  // Counts as a reader from here on, so that the stream's news are kept for it.
+  SubscriptionImpl(HubImpl& hub, WatchOptions options);
+  ~SubscriptionImpl() override;
+
+  // `job` as stored now. Errors: as StreamHub::open.
+  Status start(const v1::Job& job);
+
+  Task<StatusOr<std::optional<v1::Event>>> next() override;
+  void set_credit(uint64_t sequence) override;
+
+ private:
+  // The last sequence it may have.
+  uint64_t limit() const { return attached ? credit : UINT64_MAX; }
+  bool chunks_ready() const;
+  bool finished_ready() const;
+  void skip_superseded();
+  Task<Status> load_page();
+  // Nothing when the entry is not for this reader.
+  std::optional<v1::Event> take_event();
+  std::optional<v1::Event> take_attempt(const ChunkBlock& block);
+  void add_chunks(const ChunkBlock& block, v1::Chunks& chunks, size_t& bytes);
+
+  HubImpl& hub_;
+  const StreamStatePtr state_;
+  const WatchOptions options_;
+  std::deque<ChunkBlockPtr> page_;  // read from the store; its first block holds `cursor`
+  uint64_t progress_seen_ = 0;
+  bool progress_last_ = false;  // chunks and progress take turns
+  bool started_ = false;        // the place of its first entry is settled
+  bool delivered_ = false;      // it has seen entries
+  bool hurried_ = false;        // the last event was there without waiting
+  bool over_ = false;
+};
+
+}  // namespace weft::internal

@@ -1,0 +1,152 @@
+// The worker's one conversation with the store.
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+
+#include <weft/base/limits.h>
+#include <weft/runtime/sleep.h>
+#include <weft/worker/dispatcher.h>
+
+namespace weft {
+namespace {
+
+constexpr std::chrono::milliseconds kRetryMin(50);
+constexpr std::chrono::milliseconds kRetryMax(2000);
+
+}  // namespace
+
+Dispatcher::Dispatcher(Store& store, JobStarter& starter, size_t concurrency,
+                       DispatcherOptions options)
+    : store_(store), starter_(starter), options_(std::move(options)), slots_(concurrency, wake_) {}
+
+size_t Dispatcher::wanted() const {
+  if (draining_ || !work_likely_ || resident_ >= options_.max_resident) return 0;
+  return std::min({slots_.free(), limits::kTakeBatch, options_.max_resident - resident_});
+}
+
+Task<void> Dispatcher::run() {
+  std::chrono::milliseconds delay = kRetryMin;
+  while (!draining_ || resident_ > 0 || pending() > 0) {
+    if (pending() == 0 && wanted() == 0) {
+      wake_.reset();
+      co_await wake_.wait();
+      continue;
+    }
+    bool available = true;
+    if (!releases_.empty()) available = co_await release_all();
+    if (available) {
+      Task<bool> settle = settle_and_take();
+      available = co_await settle;
+    }
+    if (available) {
+      delay = kRetryMin;
+      continue;
+    }
+    spdlog::warn("the store is unavailable, next try in {} ms; {} jobs have ended meanwhile",
+                 delay.count(), pending());
+    co_await sleep_for(delay);
+    delay = std::min(2 * delay, kRetryMax);
+  }
+}
+
+Task<bool> Dispatcher::settle_and_take() {
+  TakeRequest request{options_.worker, options_.worker_name, slots_.reserve(wanted())};
+  if (settlements_.empty() && request.max_jobs == 0) co_return true;
+  const size_t asked = request.max_jobs;
+  // The slots are taken before the answer, so that the jobs it brings can start at once.
+  struct Reserved {
+    Slots& slots;
+    size_t count;
+    ~Reserved() {
+      for (; count > 0; --count) slots.release();
+    }
+  } reserved{slots_, asked};
+  const std::vector<Settlement> telling = std::exchange(settlements_, {});
+  if (asked > 0) {
+    work_likely_ = false;  // unless on_work() or a full answer says otherwise
+    starter_.before_take();
+  }
+  Task<StatusOr<Taken>> call = store_.settle_and_take(telling, std::move(request));
+  StatusOr<Taken> taken = co_await call;
+  if (!taken.ok()) {
+    work_likely_ = work_likely_ || asked > 0;
+    settlements_.insert(settlements_.begin(), telling.begin(), telling.end());
+    if (asked > 0) starter_.after_take();
+    co_return false;
+  }
+  for (size_t i = 0; i < telling.size(); ++i) count(telling[i], taken->settled[i]);
+  resident_ -= telling.size();
+  work_likely_ = work_likely_ || (asked > 0 && taken->jobs.size() == asked);
+  for (v1::Job& job : taken->jobs) {
+    ++resident_;
+    ++stats_.taken;
+    --reserved.count;
+    starter_.start(std::move(job));
+  }
+  if (asked > 0) starter_.after_take();
+  co_return true;
+}
+
+Task<bool> Dispatcher::release_all() {
+  std::vector<Token> tokens = std::exchange(releases_, {});
+  Task<std::vector<Status>> call = store_.release(tokens);
+  const std::vector<Status> answers = co_await call;
+  bool available = true;
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    if (answers[i].code() == StatusCode::kUnavailable) {
+      available = false;
+      releases_.push_back(std::move(tokens[i]));
+      continue;
+    }
+    ++(answers[i].ok() ? stats_.released : stats_.stale);
+    --resident_;
+  }
+  co_return available;
+}
+
+void Dispatcher::count(const Settlement& settlement, const Status& answer) {
+  switch (answer.code()) {
+    case StatusCode::kOk:
+      if (settlement.state == v1::JOB_STATE_SUCCEEDED) ++stats_.succeeded;
+      if (settlement.state == v1::JOB_STATE_DEAD) ++stats_.dead;
+      if (settlement.state == v1::JOB_STATE_CANCELLED) ++stats_.cancelled;
+      return;
+    case StatusCode::kNotFound:  // it was removed: nobody waits for the answer
+      return;
+    case StatusCode::kAborted:
+      ++stats_.stale;
+      return;
+    default:
+      // Chunks are stored before the settlement is sent, so this is a fault of ours or the store's.
+      spdlog::error("job {}: its end cannot be stored: {}", settlement.token.job_id,
+                    from_absl(answer.message()));
+  }
+}
+
+void Dispatcher::settle(Settlement settlement) {
+  settlements_.push_back(std::move(settlement));
+  wake_.set();
+}
+
+void Dispatcher::release(Token token) {
+  releases_.push_back(std::move(token));
+  wake_.set();
+}
+
+void Dispatcher::drop() {
+  ++stats_.stale;
+  --resident_;
+  wake_.set();
+}
+
+void Dispatcher::on_work() {
+  work_likely_ = true;
+  wake_.set();
+}
+
+void Dispatcher::drain() {
+  draining_ = true;
+  wake_.set();
+}
+
+}  // namespace weft

@@ -1,0 +1,88 @@
+// Dispatcher: tells the store how attempts ended and takes new jobs, both in one transaction.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <weft/runtime/event.h>
+#include <weft/store/store.h>
+#include <weft/worker/slots.h>
+
+namespace weft {
+
+struct DispatcherOptions {
+  Incarnation worker;
+  std::string worker_name;
+  size_t max_resident = limits::kResidentJobs;
+};
+
+struct DispatcherStats {
+  uint64_t taken = 0;
+  uint64_t succeeded = 0;  // and accepted by the store, like the next three
+  uint64_t dead = 0;
+  uint64_t cancelled = 0;
+  uint64_t released = 0;
+  uint64_t stale = 0;  // refused by the store: the job is another's now
+};
+
+// Told of jobs that were taken. Each comes with a slot.
+class JobStarter {
+ public:
+  // A take is about to be asked for.
+  virtual void before_take() = 0;
+  virtual void start(v1::Job job) = 0;
+  // Every job of the take was started.
+  virtual void after_take() = 0;
+
+ protected:
+  ~JobStarter() = default;
+};
+
+// One call to the store in flight at a time; what ends meanwhile goes with the next one.
+// Thread: the loop's. Lifetime: outlives the attempts it starts.
+// Limits: takes as many jobs as slots are free, at most limits::kTakeBatch at once, and holds at
+// most `max_resident`.
+class Dispatcher {
+ public:
+  Dispatcher(Store& store, JobStarter& starter, size_t concurrency, DispatcherOptions options);
+
+  // Until draining, and everything it took has been told to the store. While the store is
+  // UNAVAILABLE it keeps what is to be told and tries again.
+  Task<void> run();
+
+  void settle(Settlement settlement);
+  void release(Token token);
+  // The attempt ended and there is nothing to tell.
+  void drop();
+
+  void on_work();
+  void drain();
+  bool draining() const { return draining_; }
+
+  Slots& slots() { return slots_; }
+  size_t resident() const { return resident_; }
+  size_t pending() const { return settlements_.size() + releases_.size(); }
+  const DispatcherStats& stats() const { return stats_; }
+
+ private:
+  size_t wanted() const;
+  Task<bool> settle_and_take();
+  Task<bool> release_all();
+  void count(const Settlement& settlement, const Status& answer);
+
+  Store& store_;
+  JobStarter& starter_;
+  const DispatcherOptions options_;
+  Event wake_;
+  Slots slots_;
+  std::vector<Settlement> settlements_;
+  std::vector<Token> releases_;
+  size_t resident_ = 0;      // taken, and the store does not know yet how they ended
+  bool work_likely_ = true;  // at the start the store may hold jobs from before
+  bool draining_ = false;
+  DispatcherStats stats_;
+};
+
+}  // namespace weft

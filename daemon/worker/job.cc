@@ -1,0 +1,98 @@
+// What a handler asks of its job, passed on to the attempt's context.
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+
+#include <weft/base/limits.h>
+#include <weft/runtime/sleep.h>
+#include <weft/worker/job.h>
+#include <weft/worker/job_context.h>
+#include <weft/worker/text.h>
+
+namespace weft {
+
+const std::string& Job::id() const { return context_->token().job_id; }
+const std::string& Job::type() const { return context_->record().spec().type(); }
+const std::string& Job::queue() const { return context_->record().spec().queue(); }
+uint64_t Job::attempt() const { return context_->token().attempt; }
+const google::protobuf::Map<std::string, std::string>& Job::metadata() const {
+  return context_->record().spec().metadata();
+}
+const std::string& Job::payload() const { return context_->record().spec().payload(); }
+
+void Job::bad_payload(const char* fault) const {
+  throw Permanent("the payload is " + std::string(fault), "invalid_payload");
+}
+
+Task<void> Job::sleep(std::chrono::nanoseconds delay) const {
+  // By value: the handle may end before the sleep does.
+  return [](std::shared_ptr<internal::JobContext> context,
+            std::chrono::nanoseconds time) -> Task<void> {
+    context->give_slot_back();
+    co_await sleep_for(time);
+    co_await context->take_slot_again();
+  }(context_, delay);
+}
+
+Task<std::optional<std::string>> Job::receive() const {
+  return [](std::shared_ptr<internal::JobContext> context) -> Task<std::optional<std::string>> {
+    co_return co_await context->receive();
+  }(context_);
+}
+
+void Job::progress(double fraction, std::string_view message) const {
+  v1::Progress progress;
+  // Also turns NaN into 0.
+  progress.set_fraction(fraction > 0 ? std::min(fraction, 1.0) : 0);
+  progress.set_message(clean_utf8(message, limits::kProgressBytes));
+  context_->set_progress(std::move(progress));
+}
+
+void Job::set_result(std::string bytes) const { context_->result = std::move(bytes); }
+
+bool Job::cancelled() const { return context_->scope().cancelled(); }
+CancelReason Job::cancel_reason() const { return context_->scope().reason(); }
+
+void Job::log(std::string_view message) const {
+  spdlog::info("job {}: {}", id(), clean_utf8(message, limits::kErrorMessageBytes));
+}
+
+TaskGroup& Job::group() const {
+  WEFT_CHECK(context_->group != nullptr, "a job starts tasks while its handler runs");
+  return *context_->group;
+}
+Executor& Job::executor() const { return context_->host().executor; }
+Executor::Lane& Job::lane() const { return context_->lane(); }
+
+namespace internal {
+
+bool has_room(JobContext& context) {
+  return context.producer() != nullptr && context.producer()->has_room();
+}
+
+Task<void> wait_for_room(JobContext& context) {
+  Producer& producer = *context.producer();
+  if (!producer.must_wait()) {
+    co_await producer.wait_for_room();  // its turn only
+    co_return;
+  }
+  context.give_slot_back();
+  co_await producer.wait_for_room();
+  co_await context.take_slot_again();
+}
+
+void push_chunk(JobContext& context, std::string_view chunk) {
+  const Status pushed = context.producer()->push(chunk);
+  if (!pushed.ok()) throw Permanent(std::string(from_absl(pushed.message())), "chunk_too_large");
+}
+
+bool has_sends(const JobContext& context) { return context.has_sends(); }
+std::optional<std::string> take_send(JobContext& context) { return context.take_send(); }
+
+void log_bad_send(JobContext& context, std::string_view fault) {
+  spdlog::warn("job {}: a send is ignored because it is {}", context.token().job_id,
+               clean_utf8(fault, limits::kErrorMessageBytes));
+}
+
+}  // namespace internal
+}  // namespace weft

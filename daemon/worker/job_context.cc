@@ -1,0 +1,98 @@
+// An attempt's slot, inbox and progress.
+#include <weft/base/limits.h>
+#include <weft/worker/job_context.h>
+
+namespace weft::internal {
+
+JobContext::JobContext(JobHost& host, v1::Job record, Token token,
+                       std::shared_ptr<Executor::Lane> lane)
+    : host_(host), record_(std::move(record)), token_(std::move(token)), lane_(std::move(lane)) {
+  producer_.emplace(host_.hub, record_, token_, scope_);
+  sends_stored = record_.last_send() > 0;
+}
+
+JobContext::~JobContext() { end(); }
+
+void JobContext::end() {
+  if (!producer_) return;
+  give_slot_back();
+  unlink();
+  producer_.reset();
+}
+
+void JobContext::give_slot_back() {
+  if (!has_slot_) return;
+  has_slot_ = false;
+  host_.slots.release();
+}
+
+Task<void> JobContext::take_slot_again() {
+  while (!has_slot_) {
+    if (asks_for_slot_) {  // another task of this job is at it
+      co_await slot_back_.wait();
+      continue;
+    }
+    asks_for_slot_ = true;
+    struct Asking {
+      JobContext& context;
+      ~Asking() {
+        context.asks_for_slot_ = false;
+        context.slot_back_.notify_all();
+      }
+    } asking(*this);
+    co_await host_.slots.acquire();
+    has_slot_ = true;
+  }
+}
+
+Task<Status> JobContext::load_sends() {
+  Task<StatusOr<std::vector<StoredSend>>> read = host_.store.read_sends(token_.job_id, 0);
+  StatusOr<std::vector<StoredSend>> sends = co_await read;
+  if (!sends.ok()) co_return sends.status();
+  // What came while the store was read is newer than what was read, or the same.
+  Ring<StoredSend> arrived;
+  while (!inbox_.empty()) arrived.push_back(inbox_.pop_front());
+  uint64_t newest = 0;
+  for (StoredSend& send : *sends) {
+    newest = send.number;
+    inbox_.push_back(std::move(send));
+  }
+  while (!arrived.empty()) {
+    StoredSend send = arrived.pop_front();
+    if (send.number > newest) inbox_.push_back(std::move(send));
+  }
+  newest_send_ = std::max(newest_send_, newest);
+  co_return absl::OkStatus();
+}
+
+void JobContext::on_send(uint64_t number, const std::string& value) {
+  if (number <= newest_send_) return;
+  newest_send_ = number;
+  inbox_.push_back(StoredSend(number, value));
+  send_came_.notify_all();
+}
+
+std::optional<std::string> JobContext::take_send() {
+  if (inbox_.empty()) return std::nullopt;
+  StoredSend send = inbox_.pop_front();
+  host_.store.consumed(token_, send.number);
+  return std::move(send.value);
+}
+
+Task<std::optional<std::string>> JobContext::receive() {
+  while (inbox_.empty() && producer_) {
+    give_slot_back();
+    co_await send_came_.wait();
+    co_await take_slot_again();
+  }
+  co_return take_send();
+}
+
+void JobContext::set_progress(v1::Progress progress) {
+  if (!producer_) return;
+  progress_ = std::move(progress);
+  host_.hub.on_progress(token_.job_id, progress_);
+  host_.progress.on_progress(*this);
+}
+
+}  // namespace weft::internal

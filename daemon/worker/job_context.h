@@ -1,0 +1,98 @@
+// JobContext: all that belongs to one attempt while it runs. Private to daemon/worker.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include <weft/base/ring.h>
+#include <weft/runtime/event.h>
+#include <weft/runtime/executor.h>
+#include <weft/runtime/task_group.h>
+#include <weft/store/store.h>
+#include <weft/stream/producer.h>
+#include <weft/stream/stream_hub.h>
+#include <weft/worker/slots.h>
+
+namespace weft::internal {
+
+// Told when a job has new progress to be stored.
+class ProgressSink {
+ public:
+  virtual void on_progress(class JobContext& context) = 0;
+
+ protected:
+  ~ProgressSink() = default;
+};
+
+// What a context needs of its worker; outlives every attempt.
+class JobHost {
+ public:
+  JobHost(Store& store_in, StreamHub& hub_in, Executor& executor_in, Slots& slots_in,
+          ProgressSink& progress_in)
+      : store(store_in),
+        hub(hub_in),
+        executor(executor_in),
+        slots(slots_in),
+        progress(progress_in) {}
+  Store& store;
+  StreamHub& hub;
+  Executor& executor;
+  Slots& slots;
+  ProgressSink& progress;
+};
+
+// Thread: the loop's. Lifetime: shared by the handles of the handler; after end() it is inert.
+class JobContext : public ListNode<JobContext> {
+ public:
+  // Made with a slot, which is given back by end() at the latest.
+  JobContext(JobHost& host, v1::Job record, Token token, std::shared_ptr<Executor::Lane> lane);
+  ~JobContext();
+
+  const v1::Job& record() const { return record_; }
+  const Token& token() const { return token_; }
+  CancelScope& scope() { return scope_; }
+  JobHost& host() { return host_; }
+  Executor::Lane& lane() { return *lane_; }
+  Producer* producer() { return producer_ ? &*producer_ : nullptr; }
+  // The attempt is over: what handles ask for from now on goes nowhere.
+  void end();
+
+  // Around a wait that holds no slot. A job with several tasks gets its slot back with the first of
+  // them to go on. A wait that is cancelled leaves the job without one: it only unwinds.
+  void give_slot_back();
+  Task<void> take_slot_again();
+
+  // Puts sends that were stored earlier into the inbox. Errors: as StreamStore::read_sends.
+  Task<Status> load_sends();
+  void on_send(uint64_t number, const std::string& value);
+  bool has_sends() const { return !inbox_.empty(); }
+  std::optional<std::string> take_send();
+  Task<std::optional<std::string>> receive();
+
+  void set_progress(v1::Progress progress);
+  const v1::Progress& progress() const { return progress_; }
+
+  // Set by whoever may know of sends that are in the store already.
+  bool sends_stored = false;
+  std::string result;
+  TaskGroup* group = nullptr;  // of the handler and its children, while it runs
+
+ private:
+  JobHost& host_;
+  const v1::Job record_;
+  const Token token_;
+  const std::shared_ptr<Executor::Lane> lane_;
+  CancelScope scope_;
+  std::optional<Producer> producer_;
+  bool has_slot_ = true;
+  bool asks_for_slot_ = false;
+  Event slot_back_;
+  Ring<StoredSend> inbox_;
+  uint64_t newest_send_ = 0;
+  Event send_came_;
+  v1::Progress progress_;
+};
+
+}  // namespace weft::internal

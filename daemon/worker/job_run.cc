@@ -1,0 +1,127 @@
+// From a handler's end to the job's.
+#include <spdlog/spdlog.h>
+
+#include <chrono>
+#include <exception>
+
+#include <weft/base/limits.h>
+#include <weft/runtime/sleep.h>
+#include <weft/runtime/task_group.h>
+#include <weft/worker/job_run.h>
+#include <weft/worker/text.h>
+
+namespace weft {
+namespace {
+
+using internal::JobContext;
+using ContextPtr = std::shared_ptr<JobContext>;
+
+constexpr std::chrono::milliseconds kRetry(200);
+
+v1::Outcome failure(std::string code, std::string_view message) {
+  v1::Outcome outcome;
+  outcome.set_error_code(std::move(code));
+  outcome.set_error_message(clean_utf8(message, limits::kErrorMessageBytes));
+  return outcome;
+}
+
+Task<void> load_sends(JobContext& context) {
+  for (;;) {
+    Task<Status> load = context.load_sends();
+    const Status loaded = co_await load;
+    if (loaded.code() != StatusCode::kUnavailable) co_return;
+    co_await sleep_for(kRetry);
+  }
+}
+
+// The handler with the tasks it starts: they end with it.
+Task<void> execute(ContextPtr context, const Handler* handler) {
+  const CancelScope& scope = context->scope();
+  if (scope.cancelled()) throw Cancelled(scope.reason());
+  if (context->sends_stored) co_await load_sends(*context);
+  auto body = [&](TaskGroup& group) -> Task<void> {
+    context->group = &group;
+    std::exception_ptr error;
+    try {
+      co_await handler->run(Job(context));
+    } catch (...) {
+      error = std::current_exception();
+    }
+    context->group = nullptr;
+    group.cancel(CancelReason::kSiblingFailed);
+    if (error) std::rethrow_exception(error);
+  };
+  co_await with_group(body);
+}
+
+AttemptEnd end_of_cancelled(CancelReason reason) {
+  switch (reason) {
+    case CancelReason::kShutdown:
+      return AttemptEnd(AttemptEnd::Verb::kRelease);
+    case CancelReason::kLeaseLost:
+      return AttemptEnd(AttemptEnd::Verb::kDrop);
+    case CancelReason::kConsumerGone:
+      return AttemptEnd(
+          v1::JOB_STATE_CANCELLED,
+          failure("cancelled", "no consumer was attached for as long as the stream policy allows"));
+    default:
+      return AttemptEnd(v1::JOB_STATE_CANCELLED, failure("cancelled", "cancelled on request"));
+  }
+}
+
+AttemptEnd end_of_returned(JobContext& context) {
+  if (context.result.size() > limits::kResultBytes) {
+    return AttemptEnd(
+        v1::JOB_STATE_DEAD,
+        failure("result_too_large", "the result of " + std::to_string(context.result.size()) +
+                                        " bytes is over the limit of " +
+                                        std::to_string(limits::kResultBytes) +
+                                        ": yield it as chunks, or store it elsewhere"));
+  }
+  v1::Outcome outcome;
+  outcome.set_result(std::move(context.result));
+  return AttemptEnd(v1::JOB_STATE_SUCCEEDED, std::move(outcome));
+}
+
+}  // namespace
+
+Task<AttemptEnd> run_attempt(ContextPtr context, const RegisteredHandler* handler) {
+  if (handler == nullptr) {
+    co_return AttemptEnd(
+        v1::JOB_STATE_DEAD,
+        failure("no_handler", "no handler is registered for type '" +
+                                  context->record().spec().type() +
+                                  "': submit a type this daemon has, or start one that has it"));
+  }
+  CancelScope& scope = context->scope();
+  bool returned = false;
+  std::optional<v1::Outcome> failed;
+  try {
+    Task<bool> run = scope.run(execute(context, &handler->handler));
+    returned = co_await run;
+  } catch (const Cancelled& cancelled) {
+    const CancelScope* outer = EventLoop::current()->context()->scope();
+    if (outer->cancelled()) throw;
+    failed = failure("handler_error", "the handler threw a cancellation nobody asked for (" +
+                                          std::string(to_string(cancelled.reason())) + ")");
+  } catch (const Permanent& error) {
+    failed = failure(error.code(), error.what());
+  } catch (const std::exception& error) {
+    failed = failure("handler_error", error.what());
+  } catch (...) {
+    failed = failure("handler_error", "the handler threw something that is not a std::exception");
+  }
+  if (scope.own_reason() == CancelReason::kLeaseLost) {
+    co_return AttemptEnd(AttemptEnd::Verb::kDrop);
+  }
+  Task<Status> flush = context->producer()->flush();
+  const Status stored = co_await flush;
+  if (!stored.ok()) co_return AttemptEnd(AttemptEnd::Verb::kDrop);
+  if (returned) co_return end_of_returned(*context);
+  if (scope.cancel_called()) co_return end_of_cancelled(scope.own_reason());
+  spdlog::info("job {} ({}): {}: {}", context->token().job_id, context->record().spec().type(),
+               failed->error_code(), failed->error_message());
+  co_return AttemptEnd(v1::JOB_STATE_DEAD, std::move(*failed));
+}
+
+}  // namespace weft

@@ -1,0 +1,28 @@
+// The handlers by the name of their job type.
+#include <weft/base/check.h>
+#include <weft/base/id.h>
+#include <weft/worker/registry.h>
+
+namespace weft {
+
+void Registry::add(std::string type, Handler handler) {
+  WEFT_CHECK(check_job_type("type", type).ok(), "a job type matches [A-Za-z0-9._-]{1,64}");
+  std::string key = type;
+  const bool added =
+      handlers_.emplace(std::move(key), RegisteredHandler(std::move(type), std::move(handler)))
+          .second;
+  WEFT_CHECK(added, "a job type has one handler");
+}
+
+const RegisteredHandler* Registry::find(std::string_view type) const {
+  const auto found = handlers_.find(type);
+  return found == handlers_.end() ? nullptr : &found->second;
+}
+
+std::vector<std::string> Registry::types() const {
+  std::vector<std::string> names;
+  for (const auto& [type, handler] : handlers_) names.push_back(type);
+  return names;
+}
+
+}  // namespace weft

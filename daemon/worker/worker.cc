@@ -1,0 +1,238 @@
+// A worker's parts, and the way of a job through them.
+#include <absl/container/flat_hash_map.h>
+#include <absl/container/flat_hash_set.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include <weft/runtime/sleep.h>
+#include <weft/runtime/task_group.h>
+#include <weft/worker/dispatcher.h>
+#include <weft/worker/job_context.h>
+#include <weft/worker/job_run.h>
+#include <weft/worker/worker.h>
+
+namespace weft {
+
+using internal::JobContext;
+
+class Worker::Impl final : public JobStarter, public internal::ProgressSink, private Timer {
+ public:
+  Impl(Store& store, StreamHub& hub, Executor& executor, const Registry& registry,
+       WorkerOptions options)
+      : store_(store),
+        hub_(hub),
+        registry_(registry),
+        options_(std::move(options)),
+        dispatcher_(store, *this, options_.concurrency,
+                    DispatcherOptions{options_.incarnation, options_.name, options_.max_resident}),
+        host_(store, hub, executor, dispatcher_.slots(), *this) {}
+  ~Impl() { EventLoop::current()->disarm(*this); }
+
+  Task<void> run();
+  void drain(std::chrono::nanoseconds grace);
+  WorkerStats stats() const;
+  void on_work() { dispatcher_.on_work(); }
+  void on_cancel_requested(const std::string& job_id);
+  void on_finished(const v1::Job& job) { hub_.on_finished(job); }
+  void on_send(const std::string& job_id, uint64_t number, const std::string& value);
+
+ private:
+  void before_take() override { taking_ = true; }
+  void start(v1::Job job) override;
+  void after_take() override;
+  void on_progress(JobContext& context) override;
+  void fire() override;  // the grace of a drain is over
+
+  Task<void> attempt(std::shared_ptr<JobContext> context);
+  Task<void> save_progress();
+  std::shared_ptr<Executor::Lane> lane_of(const std::string& queue);
+
+  Store& store_;
+  StreamHub& hub_;
+  const Registry& registry_;
+  const WorkerOptions options_;
+  Dispatcher dispatcher_;
+  internal::JobHost host_;
+  TaskGroup* group_ = nullptr;
+  bool grace_over_ = false;
+  absl::flat_hash_map<std::string, JobContext*> running_;
+  absl::flat_hash_map<std::string, std::weak_ptr<Executor::Lane>> lanes_;
+  // News about jobs that the store has given us while its answer is still on the way.
+  bool taking_ = false;
+  absl::flat_hash_set<std::string> early_cancels_;
+  absl::flat_hash_set<std::string> early_sends_;
+  IntrusiveList<JobContext, void> new_progress_;
+  Event progress_came_;
+};
+
+Task<void> Worker::Impl::run() {
+  auto body = [this](TaskGroup& group) -> Task<void> {
+    group_ = &group;
+    group.start([this] { return save_progress(); });
+    co_await dispatcher_.run();
+    group_ = nullptr;
+    group.cancel(CancelReason::kShutdown);
+  };
+  co_await with_group(body);
+  EventLoop::current()->disarm(*this);
+}
+
+void Worker::Impl::start(v1::Job job) {
+  Token token(job.spec().id(), job.attempt(), options_.incarnation);
+  std::shared_ptr<Executor::Lane> lane = lane_of(job.spec().queue());
+  auto context =
+      std::make_shared<JobContext>(host_, std::move(job), std::move(token), std::move(lane));
+  const std::string& id = context->token().job_id;
+  running_[to_absl(id)] = context.get();
+  if (grace_over_) context->scope().cancel(CancelReason::kShutdown);
+  if (early_cancels_.contains(to_absl(id))) context->scope().cancel(CancelReason::kUserRequest);
+  if (early_sends_.contains(to_absl(id))) context->sends_stored = true;
+  group_->start([this](std::shared_ptr<JobContext> started) { return attempt(std::move(started)); },
+                std::move(context));
+}
+
+void Worker::Impl::after_take() {
+  taking_ = false;
+  early_cancels_.clear();
+  early_sends_.clear();
+}
+
+Task<void> Worker::Impl::attempt(std::shared_ptr<JobContext> context) {
+  // Also when this very task is cancelled, nothing of the job stays behind.
+  struct Leave {
+    Impl& worker;
+    JobContext& context;
+    ~Leave() {
+      worker.running_.erase(to_absl(context.token().job_id));
+      context.end();
+    }
+  };
+  std::optional<AttemptEnd> end;
+  uint64_t last_sequence = 0;
+  {
+    Leave leave(*this, *context);
+    Task<AttemptEnd> run = run_attempt(context, registry_.find(context->record().spec().type()));
+    end.emplace(co_await run);
+    last_sequence = context->producer()->last_sequence();
+  }
+  switch (end->verb) {
+    case AttemptEnd::Verb::kSettle:
+      dispatcher_.settle(
+          Settlement(context->token(), end->state, std::move(end->outcome), last_sequence));
+      break;
+    case AttemptEnd::Verb::kRelease:
+      dispatcher_.release(context->token());
+      break;
+    case AttemptEnd::Verb::kDrop:
+      dispatcher_.drop();
+      break;
+  }
+}
+
+std::shared_ptr<Executor::Lane> Worker::Impl::lane_of(const std::string& queue) {
+  std::weak_ptr<Executor::Lane>& known = lanes_[to_absl(queue)];
+  std::shared_ptr<Executor::Lane> lane = known.lock();
+  if (lane == nullptr) known = lane = std::make_shared<Executor::Lane>();
+  // Queue names come from clients: those without a job here are forgotten now and then.
+  if (lanes_.size() > 2 * (running_.size() + 16)) {
+    absl::erase_if(lanes_, [](const auto& entry) { return entry.second.expired(); });
+  }
+  return lane;
+}
+
+void Worker::Impl::on_cancel_requested(const std::string& job_id) {
+  const auto found = running_.find(to_absl(job_id));
+  if (found != running_.end()) {
+    found->second->scope().cancel(CancelReason::kUserRequest);
+  } else if (taking_) {
+    early_cancels_.emplace(job_id);
+  }
+}
+
+void Worker::Impl::on_send(const std::string& job_id, uint64_t number, const std::string& value) {
+  const auto found = running_.find(to_absl(job_id));
+  if (found != running_.end()) {
+    found->second->on_send(number, value);
+  } else if (taking_) {
+    early_sends_.emplace(job_id);
+  }
+}
+
+void Worker::Impl::on_progress(JobContext& context) {
+  if (!context.linked()) new_progress_.push_back(context);
+  progress_came_.set();
+}
+
+Task<void> Worker::Impl::save_progress() {
+  for (;;) {
+    progress_came_.reset();
+    co_await progress_came_.wait();
+    std::vector<std::pair<Token, v1::Progress>> batch;
+    while (JobContext* context = new_progress_.pop_front()) {
+      batch.emplace_back(context->token(), context->progress());
+    }
+    // Progress is for looking at: what cannot be stored now is not worth a second try, and whoever
+    // lost the job hears of it at the next chunk or at the end.
+    Task<std::vector<Status>> save = store_.save_progress(std::move(batch));
+    const std::vector<Status> answers = co_await save;
+    co_await sleep_for(std::chrono::milliseconds(limits::kProgressSaveMs));
+    if (!new_progress_.empty()) progress_came_.set();
+  }
+}
+
+void Worker::Impl::drain(std::chrono::nanoseconds grace) {
+  dispatcher_.drain();
+  EventLoop* loop = EventLoop::current();
+  loop->disarm(*this);
+  if (group_ == nullptr) return;
+  if (grace.count() <= 0) {
+    fire();
+  } else {
+    loop->arm(*this, loop->exact_now_ns() + grace.count());
+  }
+}
+
+void Worker::Impl::fire() {
+  grace_over_ = true;  // what an answer on its way brings is handed back at once
+  for (const auto& [id, context] : running_) context->scope().cancel(CancelReason::kShutdown);
+}
+
+WorkerStats Worker::Impl::stats() const {
+  const DispatcherStats& counts = dispatcher_.stats();
+  WorkerStats stats;
+  stats.taken = counts.taken;
+  stats.succeeded = counts.succeeded;
+  stats.dead = counts.dead;
+  stats.cancelled = counts.cancelled;
+  stats.released = counts.released;
+  stats.lease_lost = counts.stale;
+  stats.resident = dispatcher_.resident();
+  stats.slots_used = host_.slots.used();
+  stats.settlements_pending = dispatcher_.pending();
+  return stats;
+}
+
+Worker::Worker(Store& store, StreamHub& hub, Executor& executor, const Registry& registry,
+               WorkerOptions options)
+    : impl_(std::make_unique<Impl>(store, hub, executor, registry, std::move(options))) {
+  store.set_listener(this);
+}
+Worker::~Worker() = default;
+
+Task<void> Worker::run() { return impl_->run(); }
+void Worker::drain(std::chrono::nanoseconds grace) { impl_->drain(grace); }
+WorkerStats Worker::stats() const { return impl_->stats(); }
+
+void Worker::on_work() { impl_->on_work(); }
+void Worker::on_cancel_requested(const std::string& job_id, const std::string&) {
+  impl_->on_cancel_requested(job_id);
+}
+void Worker::on_finished(const v1::Job& job) { impl_->on_finished(job); }
+void Worker::on_send(const std::string& job_id, uint64_t number, const std::string& value) {
+  impl_->on_send(job_id, number, value);
+}
+
+}  // namespace weft

@@ -9,7 +9,7 @@ namespace weft::limits {
 // Runtime.
 inline constexpr size_t kReadyPerTurn = 1024;      // a turn with a million ready tasks still polls
 inline constexpr size_t kResumesPerPoll = 256;     // I/O waits at most this many resumes…
-inline constexpr size_t kTurnsPerPoll = 16;        // …or this many turns, whichever is first
+inline constexpr size_t kTurnsPerPoll = 64;        // …or this many turns, whichever is first
 inline constexpr size_t kHopsPerResume = 10'000;   // awaits a task may make without ever waiting
 inline constexpr size_t kTimersPerTurn = 4096;     // a million timers due at once still poll
 inline constexpr size_t kExecutorQueue = 256;      // work handed to the pool; more waits, fairly
@@ -51,6 +51,10 @@ inline constexpr int64_t kStreamGraceMs = 600'000;    // a pausing job without a
 inline constexpr size_t kStoreBatchOps = 4096;        // operations in one transaction
 inline constexpr size_t kStoreBatchBytes = 16 << 20;  // bytes in one transaction
 inline constexpr size_t kStoreQueueOps = 65'536;      // operations waiting for a transaction
+inline constexpr size_t kHotJobBytes = 64
+                                       << 20;  // queued jobs kept parsed, so a take reads no file
+inline constexpr int kCheckpointPages = 4000;  // write-ahead log length that an idle store mends
+inline constexpr int kCheckpointLatePages = 32'000;   // …and that a busy one stops for (128 MiB)
 inline constexpr size_t kReadBatchBytes = 256 << 10;  // bytes of one page of a chunk log
 
 // gRPC.

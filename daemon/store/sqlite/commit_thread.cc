@@ -1,0 +1,121 @@
+// Transactions, their failure, and checkpoints.
+#include <cstdio>
+#include <cstdlib>
+
+#include <weft/base/limits.h>
+#include <weft/store/sqlite/commit_thread.h>
+
+namespace weft {
+namespace {
+
+constexpr int kRetryMs = 500;
+
+int note_wal_pages(void* pages, sqlite3*, const char*, int count) {
+  *static_cast<int*>(pages) = count;
+  return SQLITE_OK;
+}
+
+}  // namespace
+
+CommitThread::CommitThread(BatchReceiver& receiver, Database& database, Writer& writer)
+    : OperationThread(receiver),
+      database_(database),
+      writer_(writer),
+      begin_(database, "BEGIN IMMEDIATE"),
+      commit_(database, "COMMIT"),
+      checkpoint_at_pages_(limits::kCheckpointPages) {
+  sqlite3_wal_hook(database.handle(), note_wal_pages, &wal_pages_);
+}
+
+BatchResult CommitThread::process(OperationList batch) {
+  BatchResult result;
+  Durability durability = Durability::kProcess;
+  size_t items = 0;
+  for (const auto& operation : batch) {
+    if (operation->durability == Durability::kPower) durability = Durability::kPower;
+    items += operation->items;
+  }
+  if (!broken_) {
+    use_durability(durability);
+    begin_.run();
+    OperationContext context{.writer = &writer_, .reader = nullptr};
+    for (const auto& operation : batch) operation->run(context);
+    writer_.finish_transaction();
+    commit_.run();
+  }
+  if (!broken_ && database_.ok()) {
+    writer_.publish();
+    ++stats_.commits;
+    stats_.operations += items;
+    result.events = writer_.take_events();
+  } else {
+    exit_if_fatal();
+    const bool disk_full = (database_.code() & 0xff) == SQLITE_FULL;
+    const Status status = retry_error(
+        StatusCode::kUnavailable,
+        "the store " + database_.path() + " cannot commit now (" + database_.error() +
+            "): " + (disk_full ? "free some space on its disk, then try again" : "try again"),
+        kRetryMs);
+    broken_ = !recover_from_error();
+    for (const auto& operation : batch) operation->fail(status);
+  }
+  result.operations = std::move(batch);
+  stats_.queued_jobs = writer_.queued();
+  stats_.running_jobs = writer_.running();
+  stats_.stale_tokens = writer_.stale_tokens();
+  result.stats = stats_;
+  result.has_stats = true;
+  return result;
+}
+
+bool CommitThread::recover_from_error() {
+  database_.clear_error();
+  if (sqlite3_get_autocommit(database_.handle()) == 0) database_.exec("ROLLBACK");
+  writer_.load();
+  exit_if_fatal();
+  return database_.ok();
+}
+
+void CommitThread::exit_if_fatal() const {
+  if (!database_.fatal()) return;
+  std::fprintf(
+      stderr,
+      "weft: the store %s is damaged or its disk failed (%s, SQLite code %d): check the disk, "
+      "restore the file from a backup if it stays unreadable, then start again\n",
+      database_.path().c_str(), database_.error().c_str(), database_.code());
+  std::abort();
+}
+
+void CommitThread::use_durability(Durability durability) {
+  if (durability == durability_) return;
+  database_.exec(durability == Durability::kPower ? "PRAGMA synchronous=FULL"
+                                                  : "PRAGMA synchronous=NORMAL");
+  if (database_.ok()) durability_ = durability;
+}
+
+void CommitThread::after_batch() {
+  // When there is time for it, or when the log is so long that it must not grow any more.
+  if (wal_pages_ < checkpoint_at_pages_) return;
+  if (!idle() && wal_pages_ < limits::kCheckpointLatePages) return;
+  checkpoint(SQLITE_CHECKPOINT_PASSIVE);
+}
+
+void CommitThread::checkpoint(int mode) {
+  int in_log = 0;
+  int done = 0;
+  const int code = sqlite3_wal_checkpoint_v2(database_.handle(), nullptr, mode, &in_log, &done);
+  if (code != SQLITE_BUSY) database_.note(code);
+  if (!database_.ok()) {
+    // The transactions stand in the log: a full disk only postpones the checkpoint.
+    exit_if_fatal();
+    database_.clear_error();
+  }
+  // A reader can hold back the end of it: then not again before there is more to do.
+  const bool whole = code == SQLITE_OK && in_log == done;
+  checkpoint_at_pages_ = limits::kCheckpointPages + (whole ? 0 : in_log);
+  wal_pages_ = whole ? 0 : in_log;
+}
+
+void CommitThread::on_stop() { checkpoint(SQLITE_CHECKPOINT_TRUNCATE); }
+
+}  // namespace weft

@@ -1,0 +1,137 @@
+// Reading jobs, chunks and sends.
+#include <algorithm>
+
+#include <weft/store/job_record.h>
+#include <weft/store/sqlite/reader.h>
+
+namespace weft {
+namespace {
+
+constexpr int kRetryMs = 500;
+constexpr int kFindAgain = 3;  // a trim can delete a segment between finding and reading it
+
+// Closes an incremental blob.
+struct BlobCloser {
+  void operator()(sqlite3_blob* blob) const { sqlite3_blob_close(blob); }
+};
+
+}  // namespace
+
+Reader::Reader(Database& database, const SegmentLog& segments)
+    : database_(database),
+      segments_(segments),
+      select_job_(database, kSelectJob),
+      select_job_with_payload_(database, kSelectJobWithPayload),
+      select_row_(database, "SELECT row, record FROM job WHERE id = ?1"),
+      select_sends_(database,
+                    "SELECT number, value FROM send WHERE job = ?1 AND number > ?2"
+                    " ORDER BY number") {}
+
+StatusOr<v1::Job> Reader::get(const std::string& job_id, bool with_payload) {
+  Statement& select = with_payload ? select_job_with_payload_ : select_job_;
+  select.bind_text(1, job_id);
+  if (!select.next()) return database_.ok() ? unknown_job(job_id) : failed();
+  JobRow found;
+  const bool parsed = read_job_row(select, with_payload, found);
+  select.reset();
+  if (!parsed) {
+    database_.note(SQLITE_CORRUPT);
+    return failed();
+  }
+  // The log's index runs ahead of the record, which a running job's chunks do not rewrite.
+  const uint64_t stored = segments_.extent(found.row).last_sequence;
+  found.job.set_last_sequence(std::max(found.job.last_sequence(), stored));
+  return std::move(found.job);
+}
+
+StatusOr<StreamPage> Reader::read(const std::string& job_id, uint64_t from_sequence,
+                                  size_t max_bytes) {
+  select_row_.bind_text(1, job_id);
+  if (!select_row_.next()) return database_.ok() ? unknown_job(job_id) : failed();
+  const int64_t row = select_row_.integer(0);
+  select_row_.reset();
+  for (int round = 0; round < kFindAgain; ++round) {
+    const StreamExtent extent = segments_.extent(row);
+    const uint64_t from = from_sequence == 0 ? extent.first_sequence : from_sequence;
+    if (from < extent.first_sequence) return below_first_sequence(from, extent.first_sequence);
+    StreamPage page;
+    page.first_sequence = extent.first_sequence;
+    page.last_sequence = extent.last_sequence;
+    size_t bytes = 0;
+    bool gone = false;
+    for (const Span& span : segments_.find(row, from, max_bytes)) {
+      const std::shared_ptr<ChunkBlock> block = read_span(span);
+      if (!database_.ok()) return failed();
+      gone = block == nullptr;
+      if (gone) break;
+      if (bytes >= max_bytes && !page.blocks.empty()) break;
+      page.blocks.push_back(slice_block(block, from, max_bytes - std::min(bytes, max_bytes)));
+      bytes += page.blocks.back()->bytes.size();
+      if (page.blocks.back()->last_sequence() != span.last_sequence()) break;
+    }
+    if (!gone) return page;
+  }
+  return retry_error(StatusCode::kUnavailable,
+                     "the stream of job " + job_id + " is being trimmed: try again", kRetryMs);
+}
+
+std::shared_ptr<ChunkBlock> Reader::read_span(const Span& span) {
+  sqlite3_blob* opened = nullptr;
+  const int code =
+      sqlite3_blob_open(database_.handle(), "main", "segment", "data", span.segment, 0, &opened);
+  std::unique_ptr<sqlite3_blob, BlobCloser> blob(opened);
+  if (code == SQLITE_ERROR) return nullptr;  // no such row
+  database_.note(code);
+  if (!database_.ok()) return nullptr;
+  if (span.offset + static_cast<uint64_t>(span.size) >
+      static_cast<uint64_t>(sqlite3_blob_bytes(blob.get()))) {
+    database_.note(SQLITE_CORRUPT);
+    return nullptr;
+  }
+  std::string bytes(span.size, '\0');
+  database_.note(sqlite3_blob_read(blob.get(), bytes.data(), static_cast<int>(span.size),
+                                   static_cast<int>(span.offset)));
+  if (!database_.ok()) return nullptr;
+  std::shared_ptr<ChunkBlock> block = decode_span(span, bytes);
+  if (block == nullptr) database_.note(SQLITE_CORRUPT);
+  return block;
+}
+
+StatusOr<std::vector<StoredSend>> Reader::read_sends(const std::string& job_id, uint64_t after) {
+  select_row_.bind_text(1, job_id);
+  if (!select_row_.next()) return database_.ok() ? unknown_job(job_id) : failed();
+  const int64_t row = select_row_.integer(0);
+  select_row_.reset();
+  std::vector<StoredSend> sends;
+  select_sends_.bind(1, row).bind(2, static_cast<int64_t>(after));
+  while (select_sends_.next()) {
+    sends.emplace_back(static_cast<uint64_t>(select_sends_.integer(0)),
+                       std::string(select_sends_.bytes(1)));
+  }
+  if (!database_.ok()) return failed();
+  return sends;
+}
+
+Status Reader::failed() {
+  const bool damaged = (database_.code() & 0xff) == SQLITE_CORRUPT;
+  const Status status =
+      damaged ? make_status(StatusCode::kDataLoss, "the store " + database_.path() +
+                                                       " is damaged (" + database_.error() +
+                                                       "): restore it from a backup")
+              : retry_error(StatusCode::kUnavailable,
+                            "the store " + database_.path() + " cannot be read now (" +
+                                database_.error() + "): try again",
+                            kRetryMs);
+  database_.clear_error();
+  return status;
+}
+
+BatchResult ReaderThread::process(OperationList batch) {
+  OperationContext context{.writer = nullptr, .reader = &reader_};
+  for (const auto& operation : batch) operation->run(context);
+  BatchResult result;
+  result.operations = std::move(batch);
+  return result;
+}
+
+}  // namespace weft

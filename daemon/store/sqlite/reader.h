@@ -1,0 +1,50 @@
+// Reader: the verbs that only read, on a connection and a thread of their own.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <weft/store/sqlite/database.h>
+#include <weft/store/sqlite/operation_thread.h>
+#include <weft/store/sqlite/segment_log.h>
+
+namespace weft {
+
+// Sees what is committed. Thread: the reader thread's.
+class Reader {
+ public:
+  Reader(Database& database, const SegmentLog& segments);
+
+  StatusOr<v1::Job> get(const std::string& job_id, bool with_payload);
+  StatusOr<StreamPage> read(const std::string& job_id, uint64_t from_sequence, size_t max_bytes);
+  StatusOr<std::vector<StoredSend>> read_sends(const std::string& job_id, uint64_t after);
+
+ private:
+  // The job's row and the end of its stream as far as its record knows it. Errors: NOT_FOUND.
+  Status find(const std::string& job_id, bool with_payload, JobRow& out);
+  // UNAVAILABLE after a statement that failed; the connection is usable again.
+  Status failed();
+  // Null: the segment is gone.
+  std::shared_ptr<ChunkBlock> read_span(const Span& span);
+
+  Database& database_;
+  const SegmentLog& segments_;
+  Statement select_job_;
+  Statement select_job_with_payload_;
+  Statement select_row_;
+  Statement select_sends_;
+};
+
+class ReaderThread final : public OperationThread {
+ public:
+  ReaderThread(BatchReceiver& receiver, Reader& reader)
+      : OperationThread(receiver), reader_(reader) {}
+  ~ReaderThread() override { stop(); }
+
+ private:
+  BatchResult process(OperationList batch) override;
+  Reader& reader_;
+};
+
+}  // namespace weft

@@ -1,0 +1,219 @@
+// Segment rows: encoding, the index over them, and what may be deleted.
+#include <algorithm>
+#include <bit>
+#include <cstring>
+
+#include <weft/base/check.h>
+#include <weft/store/sqlite/segment_log.h>
+
+namespace weft {
+namespace {
+
+static_assert(std::endian::native == std::endian::little, "segments are stored little-endian");
+
+// A segment is cut here, so that reading its end walks a bounded chain of pages.
+constexpr size_t kSegmentBytes = 1 << 20;
+
+// How a span stands in the `spans` column.
+struct StoredSpan {
+  int64_t job;
+  uint64_t first_sequence;
+  uint32_t count;
+  uint32_t offset;
+  uint32_t size;
+  uint32_t kind;
+};
+static_assert(sizeof(StoredSpan) == 32);
+
+}  // namespace
+
+void SegmentLog::load(Database& database) {
+  Statement select(database, "SELECT id, spans FROM segment ORDER BY id");
+  while (select.next()) {
+    const int64_t segment = select.integer(0);
+    const std::string_view bytes = select.bytes(1);
+    next_segment_ = segment + 1;
+    {
+      std::lock_guard lock(mutex_);
+      living_[segment] = 0;
+    }
+    for (size_t at = 0; at + sizeof(StoredSpan) <= bytes.size(); at += sizeof(StoredSpan)) {
+      StoredSpan stored;
+      std::memcpy(&stored, bytes.data() + at, sizeof stored);
+      const Span span{segment,      stored.first_sequence,
+                      stored.count, stored.offset,
+                      stored.size,  static_cast<ChunkBlock::Kind>(stored.kind)};
+      insert(stored.job, span);
+    }
+    std::lock_guard lock(mutex_);
+    if (living_[segment] == 0) {
+      living_.erase(segment);
+      dead_.push_back(segment);
+    }
+  }
+}
+
+void SegmentLog::clear() {
+  std::lock_guard lock(mutex_);
+  streams_.clear();
+  living_.clear();
+  staged_.clear();
+  full_.clear();
+  data_.clear();
+  dead_.clear();
+  cut_at_ = 0;
+  next_segment_ = 1;
+}
+
+void SegmentLog::set_first_sequence(int64_t job, uint64_t first_sequence) {
+  std::lock_guard lock(mutex_);
+  StreamExtent& extent = stream(job).extent;
+  extent.first_sequence = first_sequence;
+  // With the whole stream trimmed, this is all that is known of its end.
+  extent.last_sequence = std::max(extent.last_sequence, first_sequence - 1);
+}
+
+void SegmentLog::stage(int64_t job, const ChunkBlock& block) {
+  if (data_.size() >= kSegmentBytes) cut();
+  const size_t offset = data_.size();
+  const size_t ends_bytes = block.ends.size() * sizeof(uint32_t);
+  data_.append(reinterpret_cast<const char*>(block.ends.data()), ends_bytes);
+  data_.append(block.bytes);
+  const Span span{next_segment_ + static_cast<int64_t>(full_.size()),
+                  block.first_sequence,
+                  static_cast<uint32_t>(block.count()),
+                  static_cast<uint32_t>(offset),
+                  static_cast<uint32_t>(ends_bytes + block.bytes.size()),
+                  block.kind};
+  staged_.push_back({job, span});
+}
+
+void SegmentLog::cut() {
+  full_.emplace_back(staged_.size(), std::move(data_));
+  data_.clear();
+  cut_at_ = staged_.size();
+}
+
+void SegmentLog::write(Statement& insert, Statement& remove) {
+  if (staged_.size() > cut_at_) cut();
+  std::string spans;
+  size_t begin = 0;
+  for (size_t i = 0; i < full_.size(); ++i) {
+    const auto& [end, data] = full_[i];
+    spans.clear();
+    for (; begin < end; ++begin) {
+      const Span& span = staged_[begin].span;
+      const StoredSpan stored{staged_[begin].job, span.first_sequence,
+                              span.count,         span.offset,
+                              span.size,          static_cast<uint32_t>(span.kind)};
+      spans.append(reinterpret_cast<const char*>(&stored), sizeof stored);
+    }
+    insert.bind(1, next_segment_ + static_cast<int64_t>(i)).bind_blob(2, spans).bind_blob(3, data);
+    insert.run();
+  }
+  for (const int64_t segment : dead_) remove.bind(1, segment).run();
+}
+
+void SegmentLog::publish() {
+  for (size_t i = 0; i < full_.size(); ++i) {
+    std::lock_guard lock(mutex_);
+    living_[next_segment_ + static_cast<int64_t>(i)] = 0;
+  }
+  dead_.clear();
+  for (const Staged& staged : staged_) insert(staged.job, staged.span);
+  for (size_t i = 0; i < full_.size(); ++i) {
+    // Trimmed in the transaction that wrote it.
+    const int64_t segment = next_segment_ + static_cast<int64_t>(i);
+    std::lock_guard lock(mutex_);
+    if (living_[segment] == 0) {
+      living_.erase(segment);
+      dead_.push_back(segment);
+    }
+  }
+  next_segment_ += static_cast<int64_t>(full_.size());
+  staged_.clear();
+  full_.clear();
+  cut_at_ = 0;
+}
+
+void SegmentLog::insert(int64_t job, const Span& span) {
+  std::lock_guard lock(mutex_);
+  Stream& to = stream(job);
+  to.extent.last_sequence = std::max(to.extent.last_sequence, span.last_sequence());
+  if (span.last_sequence() < to.extent.first_sequence) return;
+  to.spans.push_back(span);
+  ++living_[span.segment];
+}
+
+SegmentLog::Stream& SegmentLog::stream(int64_t job) {
+  std::unique_ptr<Stream>& found = streams_[job];
+  if (found == nullptr) found = std::make_unique<Stream>();
+  return *found;
+}
+
+void SegmentLog::trim(int64_t job, uint64_t first_sequence) {
+  std::lock_guard lock(mutex_);
+  Stream& from = stream(job);
+  from.extent.first_sequence = std::max(from.extent.first_sequence, first_sequence);
+  while (!from.spans.empty() && from.spans.front().last_sequence() < first_sequence) {
+    const int64_t segment = from.spans.pop_front().segment;
+    if (--living_[segment] > 0) continue;
+    living_.erase(segment);
+    dead_.push_back(segment);
+  }
+}
+
+StreamExtent SegmentLog::extent(int64_t job) const {
+  std::lock_guard lock(mutex_);
+  const auto found = streams_.find(job);
+  return found == streams_.end() ? StreamExtent() : found->second->extent;
+}
+
+std::vector<Span> SegmentLog::find(int64_t job, uint64_t from_sequence, size_t max_bytes) const {
+  std::vector<Span> spans;
+  std::lock_guard lock(mutex_);
+  const auto found = streams_.find(job);
+  if (found == streams_.end()) return spans;
+  Ring<Span>& all = found->second->spans;
+  size_t low = 0;
+  size_t high = all.size();
+  while (low < high) {
+    const size_t middle = (low + high) / 2;
+    if (all[middle].last_sequence() < from_sequence) {
+      low = middle + 1;
+    } else {
+      high = middle;
+    }
+  }
+  size_t bytes = 0;
+  for (; low < all.size() && (spans.empty() || bytes < max_bytes); ++low) {
+    spans.push_back(all[low]);
+    // The first span is read from its middle when from_sequence is there.
+    const Span& span = all[low];
+    const uint64_t skipped =
+        from_sequence > span.first_sequence ? from_sequence - span.first_sequence : 0;
+    bytes += span.size * (span.count - skipped) / span.count;
+  }
+  return spans;
+}
+
+size_t SegmentLog::segments() const {
+  std::lock_guard lock(mutex_);
+  return living_.size();
+}
+
+std::shared_ptr<ChunkBlock> decode_span(const Span& span, std::string_view bytes) {
+  const size_t ends_bytes = span.count * sizeof(uint32_t);
+  if (span.count == 0 || bytes.size() != span.size || bytes.size() < ends_bytes) return nullptr;
+  auto block = std::make_shared<ChunkBlock>(span.first_sequence, span.kind);
+  block->ends.resize(span.count);
+  std::memcpy(block->ends.data(), bytes.data(), ends_bytes);
+  block->bytes.assign(bytes.substr(ends_bytes));
+  if (!std::is_sorted(block->ends.begin(), block->ends.end()) ||
+      block->ends.back() != block->bytes.size()) {
+    return nullptr;
+  }
+  return block;
+}
+
+}  // namespace weft

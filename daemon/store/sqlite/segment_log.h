@@ -1,0 +1,88 @@
+// SegmentLog: where in the segment rows each stream's entries are. A row a transaction for all
+// streams is ten times as fast as a row a chunk.
+#pragma once
+
+#include <absl/container/flat_hash_map.h>
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <weft/base/ring.h>
+#include <weft/store/sqlite/database.h>
+#include <weft/store/stream_store.h>
+
+namespace weft {
+
+// Neighbouring entries of one stream in one segment. In the segment's data, from `offset` on: the
+// ends of the entries as 32-bit numbers, then their bytes; `size` bytes in all.
+struct Span {
+  int64_t segment = 0;
+  uint64_t first_sequence = 0;
+  uint32_t count = 0;
+  uint32_t offset = 0;
+  uint32_t size = 0;
+  ChunkBlock::Kind kind = ChunkBlock::Kind::kChunks;
+  uint64_t last_sequence() const { return first_sequence + count - 1; }
+};
+
+struct StreamExtent {
+  uint64_t first_sequence = 1;
+  uint64_t last_sequence = 0;
+};
+
+// Streams are named by their job's row.
+// Thread: the commit thread's, except extent() and find(), which are anybody's.
+class SegmentLog {
+ public:
+  SegmentLog() = default;
+
+  // Reads every segment's spans. `first_sequence` of streams with a trimmed head is set before.
+  void load(Database& database);
+  void clear();
+  void set_first_sequence(int64_t job, uint64_t first_sequence);
+
+  // Adds entries to the transaction; write() puts them into rows, publish() lets them be found.
+  void stage(int64_t job, const ChunkBlock& block);
+  // Inserts what is staged and deletes segments in which nothing lives.
+  void write(Statement& insert, Statement& remove);
+  void publish();
+  void trim(int64_t job, uint64_t first_sequence);
+
+  StreamExtent extent(int64_t job) const;
+  // Where entries from `from_sequence` on are, about `max_bytes` of them.
+  std::vector<Span> find(int64_t job, uint64_t from_sequence, size_t max_bytes) const;
+  size_t segments() const;
+
+ private:
+  struct Stream {
+    StreamExtent extent;
+    Ring<Span> spans;
+  };
+  struct Staged {
+    int64_t job;
+    Span span;
+  };
+  void cut();
+  void insert(int64_t job, const Span& span);
+  Stream& stream(int64_t job);  // with mutex_ held
+
+  std::vector<Staged> staged_;
+  std::vector<std::pair<size_t, std::string>> full_;  // end in staged_, data
+  std::string data_;
+  size_t cut_at_ = 0;  // staged_ from here on is in data_
+  int64_t next_segment_ = 1;
+  std::vector<int64_t> dead_;
+
+  mutable std::mutex mutex_;  // guards what follows; the commit thread alone changes it
+  absl::flat_hash_map<int64_t, std::unique_ptr<Stream>> streams_;
+  absl::flat_hash_map<int64_t, uint32_t> living_;  // segment → spans in use
+};
+
+// The entries of a span from its bytes, or null when they do not fit together.
+std::shared_ptr<ChunkBlock> decode_span(const Span& span, std::string_view bytes);
+
+}  // namespace weft

@@ -1,0 +1,303 @@
+// The loop's side: every verb becomes an operation; those of a turn are handed over together.
+#include <filesystem>
+#include <system_error>
+
+#include <weft/base/check.h>
+#include <weft/base/clock.h>
+#include <weft/base/limits.h>
+#include <weft/runtime/event.h>
+#include <weft/store/sqlite/commit_thread.h>
+#include <weft/store/sqlite/file_lock.h>
+#include <weft/store/sqlite/reader.h>
+#include <weft/store/sqlite/schema.h>
+#include <weft/store/sqlite/sqlite_store.h>
+
+namespace weft {
+namespace {
+
+// Takes operations of one kind during a turn and hands them over at its end.
+class TurnBatch final : public TurnEndHook, public OperationSink {
+ public:
+  explicit TurnBatch(size_t& outstanding) : outstanding_(outstanding) {}
+  void set_thread(OperationThread& thread) { thread_ = &thread; }
+
+  void start(std::unique_ptr<Operation> operation) override {
+    EventLoop& loop = *EventLoop::current();
+    loop.begin_external();  // virtual time stands still until the answer is here
+    ++outstanding_;
+    if (operations_.empty()) loop.at_turn_end(*this);
+    operations_.push_back(std::move(operation));
+  }
+  void on_turn_end() override {
+    thread_->hand_over(std::exchange(operations_, {}), *EventLoop::current());
+  }
+
+ private:
+  size_t& outstanding_;
+  OperationThread* thread_ = nullptr;
+  OperationList operations_;
+};
+
+size_t bytes_of(const v1::JobSpec& spec) { return spec.ByteSizeLong(); }
+size_t bytes_of(const Settlement& settlement) { return settlement.outcome.result().size(); }
+size_t bytes_of(const Append& append) { return append.block->bytes.size(); }
+
+template <typename Item>
+size_t bytes_of(const std::vector<Item>& items) {
+  size_t bytes = 0;
+  for (const Item& item : items) bytes += bytes_of(item);
+  return bytes;
+}
+
+class SqliteStore final : public Store, private BatchReceiver {
+ public:
+  SqliteStore(std::unique_ptr<FileLock> lock, std::unique_ptr<Database> writing,
+              std::unique_ptr<Database> reading, StoreOptions options)
+      : lock_(std::move(lock)),
+        writing_(std::move(writing)),
+        reading_(std::move(reading)),
+        writer_(*writing_, segments_, options),
+        reader_(*reading_, segments_),
+        commit_thread_(*this, *writing_, writer_),
+        reader_thread_(*this, reader_) {
+    commits_.set_thread(commit_thread_);
+    reads_.set_thread(reader_thread_);
+  }
+  ~SqliteStore() override {
+    WEFT_CHECK(outstanding_ == 0, "a store is closed before it is destroyed");
+  }
+
+  // Brings memory in line with the file and gives back what the last process ran.
+  Status recover() {
+    writer_.load();
+    if (!writing_->ok() || !reading_->ok()) return damaged(writing_->ok() ? *reading_ : *writing_);
+    writing_->exec("BEGIN IMMEDIATE");
+    writer_.recover(RealClock::instance().wall_ns());
+    writer_.finish_transaction();
+    writing_->exec("COMMIT");
+    if (!writing_->ok()) return damaged(*writing_);
+    writer_.publish();
+    writer_.take_events();
+    stats_.queued_jobs = writer_.queued();
+    commit_thread_.start("weft-commit");
+    reader_thread_.start("weft-read");
+    return absl::OkStatus();
+  }
+
+  void set_listener(StoreListener* listener) override { listener_ = listener; }
+  StoreStats stats() const override { return stats_; }
+
+  Task<void> close() override {
+    while (outstanding_ > 0) co_await answered_.wait();
+    reader_thread_.stop();
+    commit_thread_.stop();
+  }
+
+  Task<std::vector<StatusOr<Submitted>>> submit(std::vector<v1::JobSpec> specs) override {
+    const size_t items = specs.size();
+    const size_t bytes = bytes_of(specs);
+    auto run = [specs = std::move(specs), wall_ns = wall_ns()](OperationContext& context) mutable {
+      std::vector<StatusOr<Submitted>> answers;
+      answers.reserve(specs.size());
+      for (v1::JobSpec& spec : specs) {
+        answers.push_back(context.writer->submit(std::move(spec), wall_ns));
+      }
+      return answers;
+    };
+    return perform(commits_, std::move(run), items, bytes);
+  }
+
+  Task<StatusOr<Taken>> settle_and_take(std::vector<Settlement> settlements,
+                                        TakeRequest take) override {
+    const size_t items = settlements.size() + take.max_jobs;
+    const size_t bytes = bytes_of(settlements);
+    const Durability durability = settlements.empty() ? Durability::kProcess : Durability::kPower;
+    auto run = [settlements = std::move(settlements), take = std::move(take),
+                wall_ns = wall_ns()](OperationContext& context) mutable {
+      Taken taken;
+      for (Settlement& settlement : settlements) {
+        taken.settled.push_back(context.writer->settle(settlement, wall_ns));
+      }
+      context.writer->take(take, wall_ns, taken.jobs);
+      return StatusOr<Taken>(std::move(taken));
+    };
+    return perform(commits_, std::move(run), items, bytes, durability);
+  }
+
+  Task<std::vector<Status>> release(std::vector<Token> tokens) override {
+    const size_t items = tokens.size();
+    auto run = [tokens = std::move(tokens), wall_ns = wall_ns()](OperationContext& context) {
+      return context.writer->release(tokens, wall_ns);
+    };
+    return perform(commits_, std::move(run), items, 0);
+  }
+
+  Task<std::vector<Status>> save_progress(
+      std::vector<std::pair<Token, v1::Progress>> progress) override {
+    const size_t items = progress.size();
+    auto run = [progress = std::move(progress)](OperationContext& context) mutable {
+      std::vector<Status> answers;
+      for (auto& [token, value] : progress) {
+        answers.push_back(context.writer->save_progress(token, std::move(value)));
+      }
+      return answers;
+    };
+    return perform(commits_, std::move(run), items, 0);
+  }
+
+  Task<StatusOr<v1::CancelResponse>> cancel(std::string job_id, std::string reason) override {
+    auto run = [job_id = std::move(job_id), reason = std::move(reason),
+                wall_ns = wall_ns()](OperationContext& context) {
+      return context.writer->cancel(job_id, reason, wall_ns);
+    };
+    return perform(commits_, std::move(run), 1, 0);
+  }
+
+  Task<std::vector<Status>> append(std::vector<Append> appends) override {
+    const size_t items = appends.size();
+    const size_t bytes = bytes_of(appends);
+    auto run = [appends = std::move(appends)](OperationContext& context) {
+      std::vector<Status> answers;
+      answers.reserve(appends.size());
+      for (const Append& append : appends) answers.push_back(context.writer->append(append));
+      return answers;
+    };
+    return perform(commits_, std::move(run), items, bytes, Durability::kProcess);
+  }
+
+  Task<Status> trim(std::string job_id, uint64_t first_sequence) override {
+    auto run = [job_id = std::move(job_id), first_sequence](OperationContext& context) {
+      return context.writer->trim(job_id, first_sequence);
+    };
+    return perform(commits_, std::move(run), 1, 0, Durability::kProcess);
+  }
+
+  Task<StatusOr<uint64_t>> send(std::string job_id, std::string sender, uint64_t number,
+                                std::string value) override {
+    const size_t bytes = value.size();
+    auto run = [job_id = std::move(job_id), sender = std::move(sender), number,
+                value = std::move(value)](OperationContext& context) {
+      return context.writer->send(job_id, sender, number, value);
+    };
+    return perform(commits_, std::move(run), 1, bytes);
+  }
+
+  void consumed(const Token& token, uint64_t number) override {
+    auto run = [token, number](OperationContext& context) {
+      context.writer->consumed(token, number);
+      return absl::OkStatus();
+    };
+    auto operation = std::make_unique<FunctionOperation<decltype(run)>>(std::move(run));
+    operation->durability = Durability::kProcess;
+    commits_.start(std::move(operation));
+  }
+
+  Task<StatusOr<v1::Job>> get(std::string job_id, bool with_payload) override {
+    auto run = [job_id = std::move(job_id), with_payload](OperationContext& context) {
+      return context.reader->get(job_id, with_payload);
+    };
+    return perform(reads_, std::move(run), 1, 0);
+  }
+
+  Task<StatusOr<StreamPage>> read(std::string job_id, uint64_t from_sequence,
+                                  size_t max_bytes) override {
+    auto run = [job_id = std::move(job_id), from_sequence, max_bytes](OperationContext& context) {
+      return context.reader->read(job_id, from_sequence, max_bytes);
+    };
+    return perform(reads_, std::move(run), 1, max_bytes);
+  }
+
+  Task<StatusOr<std::vector<StoredSend>>> read_sends(std::string job_id, uint64_t after) override {
+    auto run = [job_id = std::move(job_id), after](OperationContext& context) {
+      return context.reader->read_sends(job_id, after);
+    };
+    return perform(reads_, std::move(run), 1, 0);
+  }
+
+ private:
+  static int64_t wall_ns() { return EventLoop::current()->wall_ns(); }
+
+  // Waits for room, then for the operation.
+  template <typename Run>
+  Task<typename FunctionOperation<Run>::Answer> perform(
+      TurnBatch& batch, Run run, size_t items, size_t bytes,
+      Durability durability = Durability::kPower) {
+    auto operation = std::make_unique<FunctionOperation<Run>>(std::move(run));
+    operation->items = items;
+    operation->bytes = bytes;
+    operation->durability = durability;
+    auto permit = co_await room_.acquire();
+    operation->permit.emplace(std::move(permit));
+    OperationWait<Run> wait(batch, std::move(operation));
+    co_return co_await wait;
+  }
+
+  void on_batch(BatchResult result) override {
+    if (result.has_stats) stats_ = result.stats;
+    // The listener first: who waits for an answer goes on later in any case.
+    for (const StoreEvent& event : result.events) tell(event);
+    for (std::unique_ptr<Operation>& operation : result.operations) {
+      EventLoop::current()->end_external();
+      --outstanding_;
+      operation->permit.reset();
+      if (Operation::Wait* wait = operation->wait) wait->deliver(std::move(operation));
+    }
+    answered_.notify_all();
+  }
+
+  void tell(const StoreEvent& event) {
+    if (listener_ == nullptr) return;
+    switch (event.kind) {
+      case StoreEvent::Kind::kWork:
+        return listener_->on_work();
+      case StoreEvent::Kind::kCancelRequested:
+        return listener_->on_cancel_requested(event.job_id, event.text);
+      case StoreEvent::Kind::kFinished:
+        return listener_->on_finished(event.job);
+      case StoreEvent::Kind::kSend:
+        return listener_->on_send(event.job_id, event.number, event.text);
+    }
+  }
+
+  // In the order in which they are needed: what stands below ends first.
+  std::unique_ptr<FileLock> lock_;
+  std::unique_ptr<Database> writing_;
+  std::unique_ptr<Database> reading_;
+  SegmentLog segments_;
+  Writer writer_;
+  Reader reader_;
+  StoreListener* listener_ = nullptr;
+  StoreStats stats_;
+  size_t outstanding_ = 0;
+  Event answered_;
+  Semaphore room_{limits::kStoreQueueOps};
+  TurnBatch commits_{outstanding_};
+  TurnBatch reads_{outstanding_};
+  CommitThread commit_thread_;
+  ReaderThread reader_thread_;
+};
+
+}  // namespace
+
+StatusOr<std::unique_ptr<Store>> open_sqlite_store(const std::string& path, StoreOptions options) {
+  const std::filesystem::path folder = std::filesystem::path(path).parent_path();
+  std::error_code error;
+  if (!folder.empty()) std::filesystem::create_directories(folder, error);
+  if (error) {
+    return make_status(StatusCode::kPermissionDenied,
+                       "the folder " + folder.string() + " cannot be made (" + error.message() +
+                           "): make it writable for this user, or choose another path");
+  }
+  StatusOr<std::unique_ptr<FileLock>> lock = FileLock::acquire(path);
+  if (!lock.ok()) return lock.status();
+  StatusOr<std::unique_ptr<Database>> writing = open_for_writing(path);
+  if (!writing.ok()) return writing.status();
+  StatusOr<std::unique_ptr<Database>> reading = open_for_reading(path);
+  if (!reading.ok()) return reading.status();
+  auto store = std::make_unique<SqliteStore>(*std::move(lock), *std::move(writing),
+                                             *std::move(reading), options);
+  WEFT_RETURN_IF_ERROR(store->recover());
+  return store;
+}
+
+}  // namespace weft

@@ -1,0 +1,293 @@
+// Verbs that change the state of a job.
+#include <algorithm>
+
+#include <weft/base/check.h>
+#include <weft/base/id.h>
+#include <weft/base/limits.h>
+#include <weft/store/job_record.h>
+#include <weft/store/sqlite/writer.h>
+
+namespace weft {
+namespace {
+
+constexpr size_t kRecordBytes = 700;  // about what a parsed record takes beside its payload
+
+}  // namespace
+
+Writer::Writer(Database& database, SegmentLog& segments, const StoreOptions& options)
+    : database_(database),
+      segments_(segments),
+      queued_per_queue_(options.queued_per_queue),
+      random_(make_id_source(options)),
+      insert_job_(database,
+                  "INSERT INTO job(row, id, queue, state, first_sequence, worker_high, worker_low,"
+                  " spec, record) VALUES(?1, ?2, ?3, 2, 1, 0, 0, ?4, ?5) ON CONFLICT DO NOTHING"),
+      insert_payload_(database, "INSERT INTO payload(job, data) VALUES(?1, ?2)"),
+      insert_result_(database, "INSERT INTO result(job, data) VALUES(?1, ?2)"),
+      update_job_(database,
+                  "UPDATE job SET state = ?2, worker_high = ?3, worker_low = ?4, record = ?5"
+                  " WHERE row = ?1"),
+      update_first_sequence_(database, "UPDATE job SET first_sequence = ?2 WHERE row = ?1"),
+      select_job_(database, kSelectJob),
+      select_job_with_payload_(database, kSelectJobWithPayload),
+      insert_segment_(database, "INSERT INTO segment(id, spans, data) VALUES(?1, ?2, ?3)"),
+      delete_segment_(database, "DELETE FROM segment WHERE id = ?1"),
+      select_sends_(
+          database,
+          "SELECT number, sender, sender_number FROM send WHERE job = ?1 ORDER BY number"),
+      insert_send_(database,
+                   "INSERT INTO send(job, number, sender, sender_number, value)"
+                   " VALUES(?1, ?2, ?3, ?4, ?5)"),
+      delete_sends_(database, "DELETE FROM send WHERE job = ?1 AND number <= ?2") {}
+
+Writer::~Writer() { queues_.clear(); }
+
+StatusOr<Submitted> Writer::submit(v1::JobSpec spec, int64_t wall_ns) {
+  const bool own_id = spec.id().empty();
+  if (own_id) {
+    spec.set_id(make_job_id(wall_ns / 1'000'000, random_));
+  } else if (LiveJob* there = find(spec.id())) {
+    // Known without the file when it is hot; only then is the spec whole.
+    if (!there->running && there->job != nullptr) {
+      if (!same_spec(there->job->spec(), spec)) return other_spec(spec.id());
+      return Submitted(spec.id(), true);
+    }
+  }
+  const bool full = queues_.size(spec.queue()) >= queued_per_queue_;
+  if (full) {
+    // Said only to new jobs: a repeated submission is answered as before.
+    JobRow there;
+    if (own_id || !select_job(spec.id(), false, there)) {
+      return queue_full(spec.queue(), queued_per_queue_);
+    }
+  }
+  v1::Job job = new_job(std::move(spec), wall_ns);
+  v1::JobSpec& stored = *job.mutable_spec();
+  const std::string spec_bytes = encode_spec(stored);
+  const std::string record_bytes = encode_record(job);
+  const int64_t row = next_row_;
+  insert_job_.bind(1, row).bind_text(2, stored.id()).bind_text(3, stored.queue());
+  insert_job_.bind_blob(4, spec_bytes).bind_blob(5, record_bytes).run();
+  if (database_.ok() && sqlite3_changes(database_.handle()) == 0) {
+    JobRow there;
+    if (own_id || !select_job(stored.id(), true, there)) return unknown_job(stored.id());
+    if (!same_spec(there.job.spec(), stored)) return other_spec(stored.id());
+    return Submitted(stored.id(), true);
+  }
+  ++next_row_;
+  if (!stored.payload().empty()) insert_payload_.bind(1, row).bind_blob(2, stored.payload()).run();
+  LiveJob& live = add_live(stored.id(), stored.queue(), row);
+  queues_.push_back(live.queue, live);
+  keep_hot(live, std::move(job));
+  tell_work();
+  return Submitted(live.id, false);
+}
+
+Status Writer::settle(Settlement& settlement, int64_t wall_ns) {
+  const Token& token = settlement.token;
+  LiveJob* live = running(token);
+  if (live == nullptr) {
+    if (find(token.job_id) != nullptr) return refuse(token);
+    JobRow there;
+    if (!select_job(token.job_id, false, there)) return unknown_job(token.job_id);
+    const bool by_this_token =
+        token.attempt > 0 && there.job.attempt() == token.attempt && there.worker == token.worker;
+    return by_this_token ? absl::OkStatus() : refuse(token);
+  }
+  WEFT_RETURN_IF_ERROR(
+      check_no_gap(token.job_id, live->job->last_sequence(), settlement.last_sequence));
+  weft::settle(*live->job, static_cast<JobState>(settlement.state), std::move(settlement.outcome),
+               wall_ns);
+  finish(*live, std::move(live->job));
+  return absl::OkStatus();
+}
+
+void Writer::take(const TakeRequest& request, int64_t wall_ns, std::vector<v1::Job>& jobs) {
+  while (jobs.size() < request.max_jobs) {
+    LiveJob* live = queues_.take();
+    if (live == nullptr) return;
+    std::unique_ptr<v1::Job> job = whole_job(*live);
+    if (job == nullptr) return;
+    job->set_last_sequence(
+        std::max(job->last_sequence(), segments_.extent(live->row).last_sequence));
+    if (const ChunkBlockPtr entry = start_attempt(*job, request.worker_name, wall_ns)) {
+      segments_.stage(live->row, *entry);
+    }
+    std::string payload;
+    payload.swap(*job->mutable_spec()->mutable_payload());
+    live->worker = request.worker;
+    live->consumed = 0;
+    live->running = true;
+    ++running_;
+    update(*live, *job);
+    jobs.push_back(*job);
+    jobs.back().mutable_spec()->mutable_payload()->swap(payload);
+    live->job = std::move(job);
+  }
+}
+
+std::vector<Status> Writer::release(const std::vector<Token>& tokens, int64_t wall_ns) {
+  std::vector<Status> answers;
+  std::vector<LiveJob*> jobs;
+  for (const Token& token : tokens) {
+    LiveJob* live = running(token);
+    const bool first = live != nullptr && std::find(jobs.begin(), jobs.end(), live) == jobs.end();
+    answers.push_back(first ? absl::OkStatus() : refuse(token));
+    if (first) jobs.push_back(live);
+  }
+  give_back_all(std::move(jobs), JobEvent::kRelease, wall_ns);
+  return answers;
+}
+
+void Writer::recover(int64_t wall_ns) {
+  std::vector<LiveJob*> jobs;
+  for (const auto& [id, live] : live_) {
+    if (live->running) jobs.push_back(live.get());
+  }
+  give_back_all(std::move(jobs), JobEvent::kCrash, wall_ns);
+}
+
+void Writer::give_back_all(std::vector<LiveJob*> jobs, JobEvent event, int64_t wall_ns) {
+  // Newest first to the front, so that the oldest stands first.
+  std::sort(jobs.begin(), jobs.end(),
+            [](const LiveJob* a, const LiveJob* b) { return a->row > b->row; });
+  for (LiveJob* live : jobs) {
+    give_back(*live->job, event, wall_ns);
+    live->worker = Incarnation();
+    if (is_finished(state_of(*live->job))) {
+      finish(*live, std::move(live->job));
+      continue;
+    }
+    update(*live, *live->job);
+    live->job.reset();  // without its payload it is not whole
+    live->running = false;
+    --running_;
+    queues_.push_front(live->queue, *live);
+    tell_work();
+  }
+}
+
+Status Writer::save_progress(const Token& token, v1::Progress progress) {
+  LiveJob* live = running(token);
+  if (live == nullptr) return refuse(token);
+  *live->job->mutable_progress() = std::move(progress);
+  update(*live, *live->job);
+  return absl::OkStatus();
+}
+
+StatusOr<v1::CancelResponse> Writer::cancel(const std::string& job_id, const std::string& reason,
+                                            int64_t wall_ns) {
+  v1::CancelResponse response;
+  LiveJob* live = find(job_id);
+  if (live == nullptr) {
+    JobRow there;
+    if (!select_job(job_id, false, there)) return unknown_job(job_id);
+    response.set_result(v1::CancelResponse::ALREADY_FINISHED);
+    response.set_state(there.job.state());
+    return response;
+  }
+  if (live->running) {
+    response.set_result(v1::CancelResponse::REQUESTED);
+    response.set_state(live->job->state());
+    if (live->job->cancel_requested()) return response;
+    live->job->set_cancel_requested(true);
+    live->job->set_cancel_reason(reason);
+    update(*live, *live->job);
+    events_.emplace_back(StoreEvent::Kind::kCancelRequested, job_id, reason, 0);
+    return response;
+  }
+  std::unique_ptr<v1::Job> job = whole_job(*live);
+  if (job == nullptr) return unknown_job(job_id);
+  job->mutable_spec()->clear_payload();
+  job->set_last_sequence(std::max(job->last_sequence(), segments_.extent(live->row).last_sequence));
+  cancel_now(*job, reason, wall_ns);
+  queues_.remove(*live);
+  response.set_result(v1::CancelResponse::CANCELLED);
+  response.set_state(job->state());
+  finish(*live, std::move(job));
+  return response;
+}
+
+void Writer::finish(LiveJob& live, std::unique_ptr<v1::Job> job) {
+  const std::string& result = job->outcome().result();
+  if (!result.empty()) insert_result_.bind(1, live.row).bind_blob(2, result).run();
+  update(live, *job);
+  if (live.running) --running_;
+  if (live.sends != nullptr) job->set_last_send(live.sends->last());
+  job->set_first_sequence(segments_.extent(live.row).first_sequence);
+  events_.emplace_back(std::move(*job));
+  live_.erase(to_absl(events_.back().job.spec().id()));
+}
+
+void Writer::update(LiveJob& live, v1::Job& job) {
+  const std::string record = encode_record(job);
+  update_job_.bind(1, live.row).bind(2, job.state());
+  update_job_.bind(3, static_cast<int64_t>(live.worker.high));
+  update_job_.bind(4, static_cast<int64_t>(live.worker.low)).bind_blob(5, record).run();
+}
+
+Writer::LiveJob* Writer::find(const std::string& job_id) {
+  const auto found = live_.find(to_absl(job_id));
+  return found == live_.end() ? nullptr : found->second.get();
+}
+
+Writer::LiveJob* Writer::running(const Token& token) {
+  LiveJob* live = find(token.job_id);
+  const bool fresh = live != nullptr && live->running && live->job->attempt() == token.attempt &&
+                     live->worker == token.worker;
+  return fresh ? live : nullptr;
+}
+
+Status Writer::refuse(const Token& token) {
+  ++stale_tokens_;
+  return stale_token(token);
+}
+
+Writer::LiveJob& Writer::add_live(std::string id, std::string queue, int64_t row) {
+  auto live = std::make_unique<LiveJob>();
+  live->id = std::move(id);
+  live->queue = std::move(queue);
+  live->row = row;
+  LiveJob& added = *live;
+  live_.emplace(to_absl(added.id), std::move(live));
+  return added;
+}
+
+void Writer::keep_hot(LiveJob& live, v1::Job job) {
+  const size_t bytes = kRecordBytes + job.spec().payload().size();
+  if (hot_bytes_ + bytes > limits::kHotJobBytes) return;
+  live.hot_bytes = bytes;
+  hot_bytes_ += bytes;
+  live.job = std::make_unique<v1::Job>(std::move(job));
+}
+
+std::unique_ptr<v1::Job> Writer::whole_job(LiveJob& live) {
+  if (live.job != nullptr) {
+    hot_bytes_ -= live.hot_bytes;
+    live.hot_bytes = 0;
+    if (live.sends != nullptr) live.job->set_last_send(live.sends->last());
+    live.job->set_first_sequence(segments_.extent(live.row).first_sequence);
+    return std::move(live.job);
+  }
+  JobRow found;
+  if (!select_job(live.id, true, found)) return nullptr;
+  return std::make_unique<v1::Job>(std::move(found.job));
+}
+
+bool Writer::select_job(const std::string& job_id, bool with_payload, JobRow& out) {
+  Statement& select = with_payload ? select_job_with_payload_ : select_job_;
+  select.bind_text(1, job_id);
+  if (!select.next()) return false;
+  const bool parsed = read_job_row(select, with_payload, out);
+  select.reset();
+  if (!parsed) database_.note(SQLITE_CORRUPT);
+  return parsed;
+}
+
+void Writer::tell_work() {
+  if (work_told_) return;
+  work_told_ = true;
+  events_.emplace_back(StoreEvent::Kind::kWork, std::string(), std::string(), 0);
+}
+
+}  // namespace weft

@@ -1,0 +1,132 @@
+// Writer: what each verb does inside a transaction, and what the commit thread knows of live jobs.
+#pragma once
+
+#include <absl/container/flat_hash_map.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <weft/base/random.h>
+#include <weft/jobs/job_state.h>
+#include <weft/store/job_store.h>
+#include <weft/store/queue_set.h>
+#include <weft/store/send_log.h>
+#include <weft/store/sqlite/database.h>
+#include <weft/store/sqlite/job_rows.h>
+#include <weft/store/sqlite/segment_log.h>
+#include <weft/store/store.h>
+#include <weft/store/stream_store.h>
+
+namespace weft {
+
+// What the listener is told once the transaction stands.
+class StoreEvent {
+ public:
+  enum class Kind : uint8_t { kWork, kCancelRequested, kFinished, kSend };
+  StoreEvent(Kind event_kind, std::string id, std::string message, uint64_t n)
+      : kind(event_kind), job_id(std::move(id)), text(std::move(message)), number(n) {}
+  explicit StoreEvent(v1::Job finished) : kind(Kind::kFinished), job(std::move(finished)) {}
+
+  Kind kind;
+  std::string job_id;
+  std::string text;
+  uint64_t number = 0;
+  v1::Job job;
+};
+
+// Queued and running jobs live in memory too, so that a take or a token check asks nothing of the
+// file. After a transaction that failed, load() makes memory equal to the file again.
+// Thread: the commit thread's (and the opening one's, before that starts).
+class Writer {
+ public:
+  Writer(Database& database, SegmentLog& segments, const StoreOptions& options);
+  ~Writer();
+
+  // Reads live jobs and segments. Running jobs stay running. Check database.ok() after it.
+  void load();
+  // Gives back every running job, oldest first: their process is gone. In a transaction.
+  void recover(int64_t wall_ns);
+
+  // The verbs. Each is called inside a transaction; what it answers counts only once that stands.
+  StatusOr<Submitted> submit(v1::JobSpec spec, int64_t wall_ns);
+  Status settle(Settlement& settlement, int64_t wall_ns);
+  void take(const TakeRequest& request, int64_t wall_ns, std::vector<v1::Job>& jobs);
+  std::vector<Status> release(const std::vector<Token>& tokens, int64_t wall_ns);
+  Status save_progress(const Token& token, v1::Progress progress);
+  StatusOr<v1::CancelResponse> cancel(const std::string& job_id, const std::string& reason,
+                                      int64_t wall_ns);
+  Status append(const Append& append);
+  Status trim(const std::string& job_id, uint64_t first_sequence);
+  StatusOr<uint64_t> send(const std::string& job_id, const std::string& sender, uint64_t number,
+                          const std::string& value);
+  void consumed(const Token& token, uint64_t number);
+
+  // Before COMMIT: writes what was collected. After it: lets readers see it.
+  void finish_transaction();
+  void publish();
+
+  std::vector<StoreEvent> take_events() { return std::move(events_); }
+  size_t queued() const { return queues_.size(); }
+  size_t running() const { return running_; }
+  uint64_t stale_tokens() const { return stale_tokens_; }
+
+ private:
+  struct LiveJob : Queued<LiveJob> {
+    std::string id;
+    std::string queue;
+    int64_t row = 0;
+    // Running: the record without its payload. Queued: the whole record, while there is room for
+    // it.
+    std::unique_ptr<v1::Job> job;
+    size_t hot_bytes = 0;
+    std::unique_ptr<SendLog> sends;  // made by the first send since the start
+    Incarnation worker;
+    uint64_t consumed = 0;
+    bool running = false;
+  };
+
+  LiveJob* find(const std::string& job_id);
+  LiveJob* running(const Token& token);
+  Status refuse(const Token& token);
+  LiveJob& add_live(std::string id, std::string queue, int64_t row);
+  void keep_hot(LiveJob& live, v1::Job job);
+  // The whole record of a queued job, from memory or from the file; null when that failed.
+  std::unique_ptr<v1::Job> whole_job(LiveJob& live);
+  bool select_job(const std::string& job_id, bool with_payload, JobRow& out);
+  void update(LiveJob& live, v1::Job& job);
+  // Writes the end of a job, tells it, and forgets the live one.
+  void finish(LiveJob& live, std::unique_ptr<v1::Job> job);
+  void give_back_all(std::vector<LiveJob*> jobs, JobEvent event, int64_t wall_ns);
+  std::unique_ptr<SendLog> load_sends(int64_t row);
+  void tell_work();
+
+  Database& database_;
+  SegmentLog& segments_;
+  const size_t queued_per_queue_;
+  Random random_;
+
+  Statement insert_job_;
+  Statement insert_payload_;
+  Statement insert_result_;
+  Statement update_job_;
+  Statement update_first_sequence_;
+  Statement select_job_;
+  Statement select_job_with_payload_;
+  Statement insert_segment_;
+  Statement delete_segment_;
+  Statement select_sends_;
+  Statement insert_send_;
+  Statement delete_sends_;
+
+  absl::flat_hash_map<absl::string_view, std::unique_ptr<LiveJob>> live_;  // keys: their ids
+  QueueSet<LiveJob> queues_;
+  size_t running_ = 0;
+  size_t hot_bytes_ = 0;
+  int64_t next_row_ = 1;
+  uint64_t stale_tokens_ = 0;
+  bool work_told_ = false;
+  std::vector<StoreEvent> events_;
+};
+
+}  // namespace weft

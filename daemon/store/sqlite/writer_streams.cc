@@ -1,0 +1,146 @@
+// Verbs of streams and sends, the ends of a transaction, and loading.
+#include <algorithm>
+
+#include <weft/base/limits.h>
+#include <weft/store/job_record.h>
+#include <weft/store/sqlite/writer.h>
+
+namespace weft {
+
+Status Writer::append(const Append& append) {
+  LiveJob* live = running(append.token);
+  if (live == nullptr) return refuse(append.token);
+  StatusOr<ChunkBlockPtr> entries = new_entries(append, live->job->last_sequence());
+  if (!entries.ok() || *entries == nullptr) return entries.status();
+  live->job->set_last_sequence((*entries)->last_sequence());
+  segments_.stage(live->row, **entries);
+  return absl::OkStatus();
+}
+
+Status Writer::trim(const std::string& job_id, uint64_t first_sequence) {
+  int64_t row = 0;
+  uint64_t last_sequence = 0;
+  if (LiveJob* live = find(job_id)) {
+    row = live->row;
+    if (live->running) last_sequence = live->job->last_sequence();
+  } else {
+    JobRow there;
+    if (!select_job(job_id, false, there)) return unknown_job(job_id);
+    row = there.row;
+  }
+  const StreamExtent extent = segments_.extent(row);
+  first_sequence = std::min(first_sequence, std::max(last_sequence, extent.last_sequence) + 1);
+  if (first_sequence <= extent.first_sequence) return absl::OkStatus();
+  update_first_sequence_.bind(1, row).bind(2, static_cast<int64_t>(first_sequence)).run();
+  segments_.trim(row, first_sequence);
+  return absl::OkStatus();
+}
+
+StatusOr<uint64_t> Writer::send(const std::string& job_id, const std::string& sender,
+                                uint64_t number, const std::string& value) {
+  LiveJob* live = find(job_id);
+  if (live == nullptr) {
+    JobRow there;
+    if (!select_job(job_id, false, there)) return unknown_job(job_id);
+    if (const auto before = load_sends(there.row)->find(sender, number)) return *before;
+    return ended_job(job_id, state_of(there.job));
+  }
+  if (live->sends == nullptr) live->sends = load_sends(live->row);
+  SendLog& sends = *live->sends;
+  if (const auto before = sends.find(sender, number)) return *before;
+  if (sends.full(live->consumed)) return too_many_sends(job_id);
+  const uint64_t given = sends.next();
+  insert_send_.bind(1, live->row).bind(2, static_cast<int64_t>(given)).bind_text(3, sender);
+  insert_send_.bind(4, static_cast<int64_t>(number)).bind_blob(5, value).run();
+  sends.add(SendLog::Entry(given, sender, number));
+  if (given > limits::kKeptSends) {
+    delete_sends_.bind(1, live->row)
+        .bind(2, static_cast<int64_t>(given - limits::kKeptSends))
+        .run();
+  }
+  if (live->running) live->job->set_last_send(given);
+  events_.emplace_back(StoreEvent::Kind::kSend, job_id, value, given);
+  return given;
+}
+
+std::unique_ptr<SendLog> Writer::load_sends(int64_t row) {
+  auto log = std::make_unique<SendLog>();
+  select_sends_.bind(1, row);
+  while (select_sends_.next()) {
+    log->add(SendLog::Entry(static_cast<uint64_t>(select_sends_.integer(0)),
+                            std::string(select_sends_.bytes(1)),
+                            static_cast<uint64_t>(select_sends_.integer(2))));
+  }
+  return log;
+}
+
+void Writer::consumed(const Token& token, uint64_t number) {
+  LiveJob* live = running(token);
+  if (live == nullptr) return;
+  const uint64_t last = live->sends != nullptr ? live->sends->last() : live->job->last_send();
+  live->consumed = std::max(live->consumed, std::min(number, last));
+}
+
+void Writer::finish_transaction() { segments_.write(insert_segment_, delete_segment_); }
+
+void Writer::publish() {
+  segments_.publish();
+  work_told_ = false;
+}
+
+void Writer::load() {
+  // What running attempts have looked at is known here alone.
+  absl::flat_hash_map<std::string, std::pair<uint64_t, uint64_t>> consumed;
+  for (const auto& [id, live] : live_) {
+    if (live->running && live->job != nullptr) {
+      consumed[live->id] = {live->job->attempt(), live->consumed};
+    }
+  }
+  queues_.clear();
+  live_.clear();
+  segments_.clear();
+  events_.clear();
+  work_told_ = false;
+  running_ = 0;
+  hot_bytes_ = 0;
+
+  {
+    Statement trimmed(database_, "SELECT row, first_sequence FROM job WHERE first_sequence > 1");
+    while (trimmed.next()) {
+      segments_.set_first_sequence(trimmed.integer(0), static_cast<uint64_t>(trimmed.integer(1)));
+    }
+  }
+  segments_.load(database_);
+
+  Statement jobs(database_,
+                 "SELECT row, first_sequence, worker_high, worker_low, spec, record, NULL,"
+                 " (SELECT max(number) FROM send WHERE job = row), id, queue, state FROM job"
+                 " WHERE state < 4 ORDER BY row");
+  while (jobs.next()) {
+    LiveJob& live =
+        add_live(std::string(jobs.bytes(8)), std::string(jobs.bytes(9)), jobs.integer(0));
+    if (jobs.integer(10) != v1::JOB_STATE_RUNNING) {
+      queues_.push_back(live.queue, live);
+      continue;
+    }
+    JobRow row;
+    if (!read_job_row(jobs, false, row)) {
+      jobs.reset();
+      database_.note(SQLITE_CORRUPT);
+      return;
+    }
+    live.running = true;
+    ++running_;
+    live.worker = row.worker;
+    live.job = std::make_unique<v1::Job>(std::move(row.job));
+    live.job->set_last_sequence(
+        std::max(live.job->last_sequence(), segments_.extent(live.row).last_sequence));
+    const auto known = consumed.find(to_absl(live.id));
+    if (known != consumed.end() && known->second.first == live.job->attempt()) {
+      live.consumed = known->second.second;
+    }
+  }
+  next_row_ = database_.query_integer("SELECT coalesce(max(row), 0) + 1 FROM job");
+}
+
+}  // namespace weft

@@ -73,7 +73,6 @@ class TaskContext : public ListNode<TaskContext> {
   friend void start_root(TaskContext& context, std::coroutine_handle<> handle, CancelScope& scope);
 
   std::coroutine_handle<> handle_;
-  TaskContext* next_ready_ = nullptr;
   Waiter* waiter_ = nullptr;
   CancelScope* scope_ = nullptr;
   State state_ = State::kNew;

@@ -14,11 +14,11 @@ EventLoop::EventLoop(EventLoopOptions options)
   WEFT_CHECK(current_ == nullptr, "a thread has one loop");
   if (options.ready_seed) shuffle_.emplace(*options.ready_seed);
   current_ = this;
-  now_ns_ = turn_start_ns_ = clock_.monotonic_ns();
+  now_ns_ = last_wait_ns_ = clock_.monotonic_ns();
 }
 
 EventLoop::~EventLoop() {
-  WEFT_CHECK(ready_head_ == nullptr && timers_.empty() && external_ == 0,
+  WEFT_CHECK(ready_.empty() && timers_.empty() && external_ == 0,
              "a loop ends after everything that runs on it");
   current_ = nullptr;
   release_frame_cache();
@@ -30,32 +30,34 @@ void EventLoop::run_until_done(const bool& done) {
   while (!done) {
     run_ready();
     mailbox_.drain();
-    run_timers();
+    const bool poll_due = ++turns_since_poll_ >= limits::kTurnsPerPoll ||
+                          resumes_since_poll_ >= limits::kResumesPerPoll;
+    if (poll_due || ready_.empty()) run_timers();
     run_hooks();
     ++stats_.turns;
-    if (done) break;
-    if (ready_head_ == nullptr) {
-      try {
-        wait();
-      } catch (const NothingPending&) {
-        WEFT_CHECK(!stuck, "a task that nothing can wake obeys a cancellation");
-        stuck = true;
-        root_scope_.cancel(CancelReason::kShutdown);
-      }
-    } else if (++turns_since_poll_ >= limits::kTurnsPerPoll ||
-               resumes_since_poll_ >= limits::kResumesPerPoll) {
-      turns_since_poll_ = resumes_since_poll_ = 0;
-      ++stats_.polls;
+    if (done || (!poll_due && !ready_.empty())) continue;
+    turns_since_poll_ = resumes_since_poll_ = 0;
+    ++stats_.polls;
+    if (!ready_.empty()) {
       poller_.poll(0);
+      continue;
+    }
+    try {
+      wait();
+    } catch (const NothingPending&) {
+      WEFT_CHECK(!stuck, "a task that nothing can wake obeys a cancellation");
+      stuck = true;
+      root_scope_.cancel(CancelReason::kShutdown);
     }
   }
   if (stuck) throw NothingPending();
 }
 
-void EventLoop::run_context(TaskContext& context) {
+void EventLoop::run_task(ReadyTask task) {
+  TaskContext& context = *task.context;
   running_ = &context;
   context.state_ = TaskContext::State::kRunning;
-  next_ = context.handle_;
+  next_ = std::coroutine_handle<>::from_address(task.frame);
   size_t hops = 0;
   do {
     std::exchange(next_, nullptr).resume();
@@ -72,34 +74,36 @@ void EventLoop::run_context(TaskContext& context) {
 void EventLoop::run_ready() {
   // A snapshot: what becomes ready from here on waits for the next turn, so a task that is always
   // ready starves neither I/O nor timers.
-  size_t count = std::min(ready_count_, limits::kReadyPerTurn);
+  size_t count = std::min(ready_.size(), limits::kReadyPerTurn);
   stats_.resumes += count;
   resumes_since_poll_ += count;
-  const auto pop = [this] {
-    TaskContext* context = ready_head_;
-    ready_head_ = context->next_ready_;
-    if (ready_head_ == nullptr) ready_tail_ = nullptr;
-    --ready_count_;
-    return context;
-  };
   if (shuffle_) {
-    for (; count > 0; --count) shuffled_.push_back(pop());
+    for (; count > 0; --count) shuffled_.push_back(ready_.pop_front());
     for (size_t i = shuffled_.size(); i > 1; --i) {
       std::swap(shuffled_[i - 1], shuffled_[shuffle_->below(i)]);
     }
-    for (TaskContext* context : shuffled_) run_context(*context);
+    for (ReadyTask task : shuffled_) run_task(task);
     shuffled_.clear();
     return;
   }
-  for (; count > 0; --count) run_context(*pop());
+  constexpr size_t kAhead = 3;
+  for (; count > 0; --count) {
+    if (ready_.size() > kAhead) {
+      const ReadyTask& soon = ready_[kAhead];
+      __builtin_prefetch(soon.frame);
+      __builtin_prefetch(soon.context);
+    }
+    run_task(ready_.pop_front());
+  }
 }
 
 void EventLoop::run_timers() {
   now_ns_ = clock_.monotonic_ns();
-  stats_.longest_turn_ns = std::max(stats_.longest_turn_ns, now_ns_ - turn_start_ns_);
-  turn_start_ns_ = now_ns_;
+  stats_.longest_busy_ns = std::max(stats_.longest_busy_ns, now_ns_ - last_wait_ns_);
+  last_wait_ns_ = now_ns_;
+  const int64_t due_ns = now_ns_;
   for (size_t i = 0; i < limits::kTimersPerTurn; ++i) {
-    Timer* timer = timers_.pop_due(turn_start_ns_);
+    Timer* timer = timers_.pop_due(due_ns);
     if (timer == nullptr) break;
     timer->fire();
   }
@@ -110,14 +114,12 @@ void EventLoop::run_hooks() {
 }
 
 void EventLoop::wait() {
-  turns_since_poll_ = resumes_since_poll_ = 0;
-  ++stats_.polls;
   if (virtual_clock_ != nullptr && external_ == 0) {
     // Nothing outside owes us an answer: what the kernel has now, else the next timer.
     if (poller_.poll(0) > 0 || mailbox_.drain()) return;
     if (!timers_.empty()) {
       virtual_clock_->advance_to(timers_.next_ns());
-      now_ns_ = turn_start_ns_ = virtual_clock_->monotonic_ns();
+      now_ns_ = last_wait_ns_ = virtual_clock_->monotonic_ns();
       return;
     }
     if (poller_.registered() == 0) throw NothingPending();
@@ -129,7 +131,7 @@ void EventLoop::wait() {
   }
   poller_.poll(timeout_ns);
   mailbox_.end_sleep();
-  now_ns_ = turn_start_ns_ = clock_.monotonic_ns();
+  now_ns_ = last_wait_ns_ = clock_.monotonic_ns();
 }
 
 }  // namespace weft

@@ -1,6 +1,7 @@
-// The stock handlers: count, digest, echo, sleep, fail.
+// The stock handlers: count, digest, echo, sleep, fail. Each file says what its payload is.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -12,7 +13,19 @@ struct StockOptions {
   std::vector<std::string> allow_roots;  // digest reads below these folders only
 };
 
-// Adds every stock handler to `registry`. See docs in each handler's file for payloads.
+// Adds every stock handler to `registry`.
 void register_stock_handlers(Registry& registry, StockOptions options);
 
+namespace handlers {
+
+// Folders as digest compares them with a path: absolute, both as given and with symlinks resolved.
+using Roots = std::shared_ptr<const std::vector<std::string>>;
+
+Stream<std::string, nlohmann::json> count(Job job);
+Stream<std::string> digest(Job job, Roots roots);
+Stream<std::string> echo(Job job);
+Task<void> sleep(Job job);
+Task<void> fail(Job job);
+
+}  // namespace handlers
 }  // namespace weft

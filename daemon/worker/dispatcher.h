@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include <weft/base/limits.h>
 #include <weft/runtime/event.h>
 #include <weft/store/store.h>
 #include <weft/worker/slots.h>

@@ -64,7 +64,7 @@ class Worker::Impl final : public JobStarter, public internal::ProgressSink, pri
   bool taking_ = false;
   absl::flat_hash_set<std::string> early_cancels_;
   absl::flat_hash_set<std::string> early_sends_;
-  IntrusiveList<JobContext, void> new_progress_;
+  IntrusiveList<JobContext, JobContext> new_progress_;
   Event progress_came_;
 };
 

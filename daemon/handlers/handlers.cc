@@ -1,0 +1,41 @@
+// The names under which the stock handlers are known.
+#include "daemon/handlers/handlers.h"
+
+#include <filesystem>
+#include <system_error>
+
+namespace weft {
+namespace {
+
+// Folders may be reached through symlinks by their own names; below them none is followed. A client
+// may write such a folder either way.
+handlers::Roots resolve(const std::vector<std::string>& folders) {
+  auto roots = std::make_shared<std::vector<std::string>>();
+  const auto add = [&](std::string root) {
+    while (root.size() > 1 && root.back() == '/') root.pop_back();
+    if (!root.empty()) roots->push_back(std::move(root));
+  };
+  for (const std::string& folder : folders) {
+    std::error_code failed;
+    const std::filesystem::path spelled = std::filesystem::absolute(folder, failed);
+    if (failed) continue;
+    add(spelled.lexically_normal().string());
+    const std::filesystem::path real = std::filesystem::canonical(spelled, failed);
+    if (!failed && real != spelled.lexically_normal()) add(real.string());
+  }
+  return roots;
+}
+
+}  // namespace
+
+void register_stock_handlers(Registry& registry, StockOptions options) {
+  registry.add("count", make_handler(handlers::count));
+  registry.add("digest", make_handler([roots = resolve(options.allow_roots)](Job job) {
+                 return handlers::digest(std::move(job), roots);
+               }));
+  registry.add("echo", make_handler(handlers::echo));
+  registry.add("fail", make_handler(handlers::fail));
+  registry.add("sleep", make_handler(handlers::sleep));
+}
+
+}  // namespace weft

@@ -15,6 +15,7 @@ namespace weft::cli {
 namespace {
 
 constexpr size_t kBufferBytes = 64 << 10;
+constexpr size_t kShownPayloadBytes = 200;  // a table shows no more of it than its size
 
 using Json = nlohmann::ordered_json;
 
@@ -87,13 +88,18 @@ void put_bytes(Json& object, const std::string& name, const std::string& bytes) 
   }
 }
 
-Json job_json(const v1::Job& job) {
+Json job_json(const v1::Job& job, Format format) {
   Json json;
   json["id"] = job.spec().id();
   json["queue"] = job.spec().queue();
   json["type"] = job.spec().type();
   json["state"] = state_name(job.state());
   json["attempt"] = job.attempt();
+  if (format == Format::kTable && job.spec().payload().size() > kShownPayloadBytes) {
+    json["payload"] = std::to_string(job.spec().payload().size()) + " bytes";
+  } else {
+    put_bytes(json, "payload", job.spec().payload());
+  }
   if (!job.spec().metadata().empty()) {
     Json& metadata = json["metadata"];
     for (const auto& [key, value] : job.spec().metadata()) metadata[key] = value;
@@ -114,7 +120,7 @@ Json job_json(const v1::Job& job) {
 
 std::string job_table(const v1::Job& job) {
   std::string out;
-  for (const auto& [key, value] : job_json(job).items()) {
+  for (const auto& [key, value] : job_json(job, Format::kTable).items()) {
     std::string name = key;
     name.resize(std::max<size_t>(name.size() + 2, 18), ' ');
     out += name + (value.is_string() ? value.get<std::string>() : value.dump()) + "\n";
@@ -214,7 +220,7 @@ void EventPrinter::print_finished() {
     std::fprintf(stderr, "weft: job %s is %s: %s: %s\n", job_id_.c_str(),
                  state_name(finished_.state()).c_str(), outcome.error_code().c_str(),
                  outcome.error_message().c_str());
-  } else if (!finished_.outcome().result().empty() && chunks_ == 0) {
+  } else if (!finished_.outcome().result().empty() && finished_.last_sequence() == 0) {
     // A job that streams shows its chunks; one that only returns shows what it returned.
     out_.add_line(finished_.outcome().result());
   }

@@ -30,7 +30,7 @@ class Output {
 std::string state_name(v1::JobState state);
 // `name`: the bytes as text, or `name`_base64 when they are not UTF-8.
 void put_bytes(nlohmann::ordered_json& object, const std::string& name, const std::string& bytes);
-nlohmann::ordered_json job_json(const v1::Job& job);
+nlohmann::ordered_json job_json(const v1::Job& job, Format format);
 std::string job_table(const v1::Job& job);
 // One document as the format wants it: indented, or on one line.
 std::string document(const nlohmann::ordered_json& json, Format format);

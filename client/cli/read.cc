@@ -28,8 +28,9 @@ int get(const Globals& globals, const ReadOptions& options) {
   StatusOr<v1::Job> job = client.get(options.id);
   if (!job.ok()) return report(job.status());
   Output out;
-  out.add(globals.output() == Format::kTable ? job_table(*job)
-                                             : document(job_json(*job), globals.output()));
+  out.add(globals.output() == Format::kTable
+              ? job_table(*job)
+              : document(job_json(*job, globals.output()), globals.output()));
   return out.flush() ? kSucceeded : kOutputClosed;
 }
 

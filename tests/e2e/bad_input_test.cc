@@ -1,0 +1,188 @@
+// Bad input: one clear error each, and the daemon stays up or does not start.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "tests/support/daemon.h"
+
+namespace weft::testing {
+namespace {
+
+using nlohmann::json;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::MatchesRegex;
+
+// One sentence: a line that begins with "weft: ".
+void expect_one_sentence(const Ended& ended, const std::string& code) {
+  EXPECT_THAT(ended.err, MatchesRegex("weft: " + code + ": [^\n]+\n"));
+  EXPECT_THAT(ended.out, IsEmpty());
+}
+
+class BadInput : public ::testing::Test {
+ protected:
+  BadInput()
+      : daemon_({.store = "memory:",
+                 .listen = "127.0.0.1:0",
+                 .arguments = {"--allow-root", dir_.path().string()}}) {}
+  ~BadInput() override {
+    // Whatever was sent, the daemon still works.
+    EXPECT_EQ(daemon_.weft({"run", "echo", "--payload", "alive"}).out, "alive\n");
+  }
+
+  // A job that ends as dead because of its payload, with this in its one sentence.
+  void expect_dead(const std::string& type, const std::string& payload, const std::string& why) {
+    const Ended ended = daemon_.weft({"run", type, "--payload", payload});
+    EXPECT_EQ(ended.exit_code, 10) << payload;
+    EXPECT_THAT(ended.err, HasSubstr(why));
+    EXPECT_THAT(ended.err, MatchesRegex("weft: job [^\n]+\n"));
+  }
+
+  TempDir dir_;
+  Daemon daemon_;
+};
+
+TEST_F(BadInput, AnUnknownHandlerIsRefusedAtSubmit) {
+  const Ended ended = daemon_.weft({"submit", "cuont"});
+  EXPECT_EQ(ended.exit_code, 1);
+  expect_one_sentence(ended, "INVALID_ARGUMENT");
+  EXPECT_THAT(ended.err, HasSubstr("did you mean 'count'"));
+}
+
+TEST_F(BadInput, AQueueNameOutsideItsAlphabetIsRefused) {
+  for (const std::string& name :
+       {std::string("Upper"), std::string("with space"), std::string("ü"), std::string(65, 'q')}) {
+    const Ended ended = daemon_.weft({"submit", "echo", "--queue", name});
+    EXPECT_EQ(ended.exit_code, 1) << name;
+    expect_one_sentence(ended, "INVALID_ARGUMENT");
+    EXPECT_THAT(ended.err, HasSubstr("queue"));
+  }
+}
+
+TEST_F(BadInput, APayloadOverTheLimitIsRefused) {
+  write_file(dir_.file("large"), std::string((4 << 20) + 1, 'x'));
+  const Ended ended = daemon_.weft({"submit", "echo", "--payload", "@" + dir_.file("large")});
+  EXPECT_EQ(ended.exit_code, 2);
+  EXPECT_THAT(ended.err, HasSubstr("limit"));
+  EXPECT_THAT(ended.out, IsEmpty());
+  write_file(dir_.file("most"), std::string(4 << 20, 'x'));
+  EXPECT_EQ(daemon_.weft({"submit", "echo", "--payload", "@" + dir_.file("most")}).exit_code, 0);
+}
+
+TEST_F(BadInput, BrokenJsonEndsTheJobWithItsFault) {
+  expect_dead("count", "{\"to\":", "JSON");
+  expect_dead("count", "[]", "count");
+  expect_dead("count", R"({"to":"ten"})", "to");
+  expect_dead("digest", "{}", "path");
+}
+
+TEST_F(BadInput, APathOutsideTheRootIsRefused) {
+  expect_dead("digest", R"({"path":"/etc"})", "--allow-root");
+  expect_dead("digest", json{{"path", dir_.file("../..")}}.dump(), "root");
+}
+
+TEST_F(BadInput, APathThroughASymlinkIsRefused) {
+  std::filesystem::create_directory_symlink("/etc", dir_.path() / "way-out");
+  expect_dead("digest", json{{"path", dir_.file("way-out")}}.dump(), "symlink");
+  expect_dead("digest", json{{"path", dir_.file("way-out/ssl")}}.dump(), "symlink");
+}
+
+TEST_F(BadInput, ASequenceBeyondTheEndIsRefused) {
+  const std::string id = daemon_.submit("count", R"({"to":3})");
+  EXPECT_EQ(daemon_.weft({"watch", id}).exit_code, 0);
+  const Ended ended = daemon_.weft({"watch", id, "--from", "100"});
+  EXPECT_EQ(ended.exit_code, 1);
+  expect_one_sentence(ended, "OUT_OF_RANGE");
+}
+
+TEST_F(BadInput, AnUnknownIdIsNotFound) {
+  for (const std::vector<std::string>& command :
+       std::vector<std::vector<std::string>>{{"get", "no-such-job"},
+                                             {"watch", "no-such-job"},
+                                             {"attach", "no-such-job"},
+                                             {"send", "no-such-job", "x"},
+                                             {"cancel", "no-such-job"}}) {
+    const Ended ended = daemon_.weft(command);
+    EXPECT_EQ(ended.exit_code, 13) << command[0];
+    expect_one_sentence(ended, "NOT_FOUND");
+  }
+  EXPECT_EQ(daemon_.weft({"get", "short"}).exit_code, 1);
+}
+
+TEST_F(BadInput, ASendToAJobThatHasEndedIsRefused) {
+  const std::string id = daemon_.submit("count", R"({"to":3})");
+  EXPECT_EQ(daemon_.weft({"watch", id}).exit_code, 0);
+  const Ended ended = daemon_.weft({"send", id, "x"});
+  EXPECT_EQ(ended.exit_code, 1);
+  expect_one_sentence(ended, "FAILED_PRECONDITION");
+}
+
+TEST_F(BadInput, ARefusedConnectionIsToldAtOnce) {
+  const auto begin = std::chrono::steady_clock::now();
+  const Ended ended = daemon_.weft({"--server", "127.0.0.1:1", "submit", "echo"});
+  EXPECT_EQ(ended.exit_code, 14);
+  EXPECT_THAT(ended.err, HasSubstr("no weftd answers at 127.0.0.1:1"));
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(kSanitized ? 10 : 2));
+}
+
+// A daemon that must not start: a failure exit, nothing on standard output, and a reason.
+void expect_no_start(DaemonOptions options, const std::string& why) {
+  const Ended ended = run_process(daemon_command(options));
+  EXPECT_NE(ended.exit_code, 0);
+  EXPECT_LT(ended.exit_code, 128) << "it must end by itself";
+  EXPECT_THAT(ended.out, IsEmpty());
+  EXPECT_THAT(ended.err, HasSubstr(why));
+}
+
+TEST(BadStart, ASecondDaemonOnTheSameFile) {
+  const TempDir dir;
+  const std::string store = "sqlite:" + dir.file("weft.db");
+  const Daemon first({.store = store, .listen = "127.0.0.1:0", .arguments = {}});
+  expect_no_start({.store = store, .listen = "127.0.0.1:0", .arguments = {}}, dir.file("weft.db"));
+  EXPECT_EQ(first.weft({"run", "echo", "--payload", "alive"}).out, "alive\n");
+}
+
+TEST(BadStart, APortInUse) {
+  const Daemon first;
+  expect_no_start({.store = "memory:", .listen = first.address(), .arguments = {}},
+                  first.address());
+  EXPECT_EQ(first.weft({"run", "echo", "--payload", "alive"}).out, "alive\n");
+}
+
+// Permissions do not stop root, so the folder is one that nobody can write to.
+TEST(BadStart, AnUnwritableDirectory) {
+  expect_no_start({.store = "sqlite:/proc/weft/weft.db", .listen = "127.0.0.1:0", .arguments = {}},
+                  "/proc/weft");
+  const TempDir dir;
+  write_file(dir.file("file"), "not a folder");
+  expect_no_start(
+      {.store = "sqlite:" + dir.file("file/weft.db"), .listen = "127.0.0.1:0", .arguments = {}},
+      dir.file("file"));
+}
+
+TEST(BadStart, ACorruptFile) {
+  const TempDir dir;
+  write_file(dir.file("weft.db"), std::string(100'000, 'x'));
+  expect_no_start(
+      {.store = "sqlite:" + dir.file("weft.db"), .listen = "127.0.0.1:0", .arguments = {}},
+      dir.file("weft.db"));
+}
+
+TEST(BadStart, ADatabaseOfAnotherProgram) {
+  const TempDir dir;
+  write_file(dir.file("weft.db"), "some text that somebody wants to keep");
+  expect_no_start(
+      {.store = "sqlite:" + dir.file("weft.db"), .listen = "127.0.0.1:0", .arguments = {}},
+      dir.file("weft.db"));
+}
+
+TEST(BadStart, AnUnknownOptionOrStore) {
+  expect_no_start({.store = "memory:", .listen = "127.0.0.1:0", .arguments = {"--concurency", "5"}},
+                  "--concurrency");
+  expect_no_start({.store = "mysql:x", .listen = "127.0.0.1:0", .arguments = {}}, "mysql");
+  expect_no_start({.store = "memory:", .listen = "nonsense", .arguments = {}}, "nonsense");
+}
+
+}  // namespace
+}  // namespace weft::testing

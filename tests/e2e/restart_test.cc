@@ -1,0 +1,240 @@
+// Stops and kills of the daemon: what was acknowledged runs to its end, once.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <csignal>
+#include <cstdio>
+#include <map>
+#include <mutex>
+#include <thread>
+
+#include <weft/base/random.h>
+#include <weft/client/client.h>
+
+#include "tests/support/daemon.h"
+
+namespace weft::testing {
+namespace {
+
+using ::testing::EndsWith;
+using ::testing::HasSubstr;
+
+std::string numbers(int from, int to) {
+  std::string lines;
+  for (int i = from; i <= to; ++i) lines += std::to_string(i) + "\n";
+  return lines;
+}
+
+TEST(Restart, SigtermExitsZeroAndTheJobFinishesAfterTheNextStart) {
+  const TempDir dir;
+  const DaemonOptions options = {.store = "sqlite:" + dir.file("weft.db"),
+                                 .listen = "127.0.0.1:0",
+                                 .arguments = {"--grace", "0"}};
+  Daemon first(options);
+  const std::string id = first.submit("count", R"({"to":200,"delay_ms":5})");
+  Process watch = first.start_weft({"watch", id});
+  EXPECT_EQ(watch.read_line(), "1");
+  first.process().signal(SIGTERM);
+  const Ended ended = first.process().wait();
+  EXPECT_EQ(ended.exit_code, 0) << ended.err;
+
+  const Daemon second(
+      {.store = options.store, .listen = first.address(), .arguments = options.arguments});
+  const Ended watched = watch.wait();
+  EXPECT_EQ(watched.exit_code, 0) << watched.err;
+  EXPECT_THAT(watched.out, EndsWith("\n" + numbers(1, 200)));
+  EXPECT_THAT(watched.err, HasSubstr("attempt 2"));
+  EXPECT_EQ(second.weft({"watch", id}).out, numbers(1, 200)) << "superseded chunks are skipped";
+}
+
+TEST(Restart, SigtermLetsAShortJobEndWithinItsGrace) {
+  const TempDir dir;
+  Daemon daemon({.store = "sqlite:" + dir.file("weft.db"),
+                 .listen = "127.0.0.1:0",
+                 .arguments = {"--grace", "30"}});
+  Process run = daemon.start_weft({"run", "count", "-p", R"({"to":40,"delay_ms":5})"});
+  EXPECT_EQ(run.read_line(), "1");
+  daemon.process().signal(SIGTERM);
+  const Ended ended = run.wait();
+  EXPECT_EQ(ended.exit_code, 0) << ended.err;
+  EXPECT_EQ(ended.out, numbers(2, 40));
+  EXPECT_EQ(daemon.process().wait().exit_code, 0);
+}
+
+// A finished job as it was first seen: a second outcome would change it.
+struct Finish {
+  std::string time;
+  std::string outcome;
+  uint64_t attempt = 0;
+  bool operator==(const Finish&) const = default;
+};
+
+Finish finish_of(const v1::Job& job) {
+  return {job.finish_time().SerializeAsString(),
+          v1::JobState_Name(job.state()) + job.outcome().SerializeAsString(), job.attempt()};
+}
+
+class KillTest {
+ public:
+  static constexpr int kJobs = 2000;
+  static constexpr int kKills = 10;
+  static constexpr int kSubmitters = 8;
+
+  explicit KillTest(uint64_t seed) : random_(seed) {
+    start("127.0.0.1:0");
+    for (int i = 0; i < kJobs; ++i) to_.push_back(1 + static_cast<int>(random_.below(20)));
+    for (int i = 0; i < kKills; ++i) kill_at_.push_back(random_.below(kJobs - 100));
+    std::sort(kill_at_.begin(), kill_at_.end());
+  }
+
+  void run() {
+    std::vector<std::thread> submitters;
+    for (int i = 0; i < kSubmitters; ++i) submitters.emplace_back([this, i] { submit(i); });
+    // Readers that stay through all kills: each must see its job end once.
+    std::vector<std::thread> readers;
+    for (const uint64_t at : kill_at_) {
+      {
+        std::unique_lock lock(mutex_);
+        acknowledged_one_.wait(lock, [&] { return ids_.size() > at; });
+        if (readers.size() < kKills) {
+          readers.emplace_back([this, id = ids_.rbegin()->first] { read(id, false); });
+        }
+      }
+      daemon_->process().kill();
+      start(address_);
+      note_finished();
+    }
+    for (std::thread& submitter : submitters) submitter.join();
+    for (std::thread& reader : readers) reader.join();
+    for (const auto& [id, index] : ids_) read(id, true);
+    note_finished();
+    daemon_->process().kill();
+    start(address_);
+    note_finished();
+    for (const auto& [id, index] : ids_) lost_ += !finished_.contains(id);
+  }
+
+  void report(uint64_t seed) const {
+    std::printf(
+        "seed %llu, kills %d: submitted %d, acknowledged %zu, finished %zu, lost %d, finished "
+        "twice %d, jobs with more than one attempt %d\n",
+        static_cast<unsigned long long>(seed), kKills, kJobs, ids_.size(), finished_.size(), lost_,
+        doubled_.load(), repeated_);
+    EXPECT_EQ(ids_.size(), static_cast<size_t>(kJobs));
+    EXPECT_EQ(finished_.size(), static_cast<size_t>(kJobs));
+    EXPECT_EQ(lost_, 0);
+    EXPECT_EQ(doubled_, 0);
+  }
+
+ private:
+  void start(const std::string& listen) {
+    daemon_.reset();
+    daemon_ = std::make_unique<Daemon>(DaemonOptions{
+        .store = "sqlite:" + dir_.file("weft.db"), .listen = listen, .arguments = {}});
+    address_ = daemon_->address();
+  }
+
+  ClientOptions client_options() const {
+    return {.server = address_,
+            .call_deadline_ms = 120'000,
+            .retry_for_ms = 120'000,
+            .reconnect_for_ms = 120'000};
+  }
+
+  void submit(int submitter) {
+    Client client(client_options());
+    for (int i = submitter; i < kJobs; i += kSubmitters) {
+      v1::JobSpec spec;
+      spec.set_type("count");
+      spec.set_payload("{\"to\":" + std::to_string(to_[static_cast<size_t>(i)]) +
+                       ",\"delay_ms\":" + std::to_string(i % 3) + "}");
+      const auto answer = client.submit(spec);
+      if (!answer.ok()) {
+        ADD_FAILURE() << answer.status();
+        return;
+      }
+      std::lock_guard lock(mutex_);
+      ids_[answer->id()] = i;
+      acknowledged_one_.notify_all();
+    }
+  }
+
+  // Reads a job's stream to its end. The last attempt has each number once, in order.
+  void read(const std::string& id, bool from_store) {
+    Client client(client_options());
+    ResultStream stream = client.watch({.job_id = id});
+    std::vector<std::string> attempt;
+    int finishes = 0;
+    for (;;) {
+      const auto event = stream.next();
+      if (!event.ok()) {
+        ADD_FAILURE() << id << ": " << event.status();
+        return;
+      }
+      if (!event->has_value()) break;
+      if ((*event)->has_attempt_started()) attempt.clear();
+      for (const std::string& chunk : (*event)->chunks().data()) attempt.push_back(chunk);
+      finishes += (*event)->has_finished();
+    }
+    doubled_ += finishes != 1;
+    int to = 0;
+    {
+      std::lock_guard lock(mutex_);
+      to = to_[static_cast<size_t>(ids_.at(id))];
+    }
+    EXPECT_EQ(static_cast<int>(attempt.size()), to) << id << (from_store ? ", stored" : ", live");
+    for (int i = 0; i < static_cast<int>(attempt.size()) && i < to; ++i) {
+      EXPECT_EQ(attempt[static_cast<size_t>(i)], std::to_string(i + 1)) << id;
+    }
+  }
+
+  void note_finished() {
+    Client client(client_options());
+    std::map<std::string, int> ids;
+    {
+      std::lock_guard lock(mutex_);
+      ids = ids_;
+    }
+    repeated_ = 0;
+    for (const auto& [id, index] : ids) {
+      const auto job = client.get(id);
+      if (!job.ok()) {
+        ADD_FAILURE() << id << " was acknowledged: " << job.status();
+        continue;
+      }
+      repeated_ += job->attempt() > 1;
+      if (!job->has_outcome()) continue;
+      EXPECT_EQ(job->state(), v1::JOB_STATE_SUCCEEDED) << job->outcome().error_message();
+      const auto [seen, first_time] = finished_.try_emplace(id, finish_of(*job));
+      doubled_ += !first_time && seen->second != finish_of(*job);
+    }
+  }
+
+  const TempDir dir_;
+  Random random_;
+  std::vector<int> to_;
+  std::vector<uint64_t> kill_at_;  // numbers of acknowledged jobs
+  std::unique_ptr<Daemon> daemon_;
+  std::string address_;
+
+  std::mutex mutex_;  // guards ids_
+  std::condition_variable acknowledged_one_;
+  std::map<std::string, int> ids_;
+  std::map<std::string, Finish> finished_;
+  int lost_ = 0;
+  std::atomic<int> doubled_ = 0;
+  int repeated_ = 0;
+};
+
+TEST(Restart, TenKillsUnderTwoThousandJobsLoseNoneAndFinishNoneTwice) {
+  const uint64_t seed = 20260;
+  KillTest test(seed);
+  test.run();
+  test.report(seed);
+}
+
+}  // namespace
+}  // namespace weft::testing

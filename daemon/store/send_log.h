@@ -28,17 +28,18 @@ class SendLog {
   uint64_t last() const { return last_; }
   size_t kept() const { return entries_.size(); }
 
-  // The number a repeated send got before; nothing when it is new.
+  // The number a repeated send got before; nothing when it is new. One that the sender skipped or
+  // that is not kept any more gets the number of the sender's next one: it is not taken again.
   std::optional<uint64_t> find(const std::string& sender, uint64_t sender_number) const {
     if (sender.empty() || sender_number == 0) return std::nullopt;
+    std::optional<uint64_t> next_one;
     for (auto entry = entries_.rbegin(); entry != entries_.rend(); ++entry) {
-      if (entry->sender != sender) continue;
-      if (entry->sender_number < sender_number) return std::nullopt;
+      if (entry->sender_number == 0 || entry->sender != sender) continue;
       if (entry->sender_number == sender_number) return entry->number;
-      // Lower than this one: either found further on, or never kept and taken as done.
-      return older(sender, sender_number).value_or(entry->number);
+      if (entry->sender_number < sender_number) break;
+      next_one = entry->number;
     }
-    return std::nullopt;
+    return next_one;
   }
 
   bool full(uint64_t consumed) const { return last_ - consumed >= limits::kUnconsumedSends; }
@@ -52,13 +53,6 @@ class SendLog {
   uint64_t next() const { return last_ + 1; }
 
  private:
-  std::optional<uint64_t> older(const std::string& sender, uint64_t sender_number) const {
-    for (const Entry& entry : entries_) {
-      if (entry.sender == sender && entry.sender_number == sender_number) return entry.number;
-    }
-    return std::nullopt;
-  }
-
   std::deque<Entry> entries_;
   uint64_t last_;
 };

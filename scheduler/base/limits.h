@@ -73,4 +73,9 @@ inline constexpr int64_t kQuietMs = 50;             // at shutdown: readers sile
 inline constexpr int64_t kQuietMsMax = 2000;        // …this long in all, are sent away
 inline constexpr int kReflectionThreads = 8;        // gRPC's reflection holds a thread a stream
 
+// Daemon.
+inline constexpr size_t kLogQueue = 8192;       // log lines that wait for a slow stderr
+inline constexpr int64_t kServerStopMs = 5000;  // answers owed at shutdown may take this long
+inline constexpr int64_t kUnwindMs = 10'000;    // jobs cancelled at shutdown end in this time
+
 }  // namespace weft::limits

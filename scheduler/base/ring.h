@@ -45,7 +45,7 @@ class Ring {
   }
 
  private:
-  void grow() {
+  [[gnu::noinline]] void grow() {
     const size_t wider = capacity_ == 0 ? 4 : capacity_ * 2;
     T* slots = std::allocator<T>().allocate(wider);
     for (size_t i = 0; i < size_; ++i) {

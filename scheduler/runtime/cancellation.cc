@@ -111,17 +111,14 @@ ScopeEntry::~ScopeEntry() {
   scope_.detach();
 }
 
-void GeneratorScopes::enter(TaskContext& context) {
-  base = context.scope_;
-  if (innermost == nullptr) return;
+void GeneratorScopes::put_back(TaskContext& context) {
   outermost->attach_to(base);
   context.scope_ = innermost;
   innermost->tasks_.push_back(context);
+  outermost = innermost = nullptr;
 }
 
-void GeneratorScopes::leave(TaskContext& context) {
-  outermost = innermost = nullptr;
-  if (context.scope_ == base) return;
+void GeneratorScopes::take_off(TaskContext& context) {
   innermost = context.scope_;
   for (outermost = innermost; outermost->parent_ != base; outermost = outermost->parent_) {
     WEFT_CHECK(outermost->parent_ != nullptr,

@@ -201,8 +201,17 @@ struct GeneratorScopes {
   CancelScope* innermost = nullptr;  // the one it yielded in
   CancelScope* base = nullptr;       // the consumer's scope while the body runs
 
-  void enter(TaskContext& context);
-  void leave(TaskContext& context);
+  void enter(TaskContext& context) {
+    base = context.scope_;
+    if (innermost != nullptr) put_back(context);
+  }
+  void leave(TaskContext& context) {
+    if (context.scope_ != base) take_off(context);
+  }
+
+ private:
+  void put_back(TaskContext& context);
+  void take_off(TaskContext& context);
 };
 
 }  // namespace weft

@@ -63,9 +63,7 @@ void EventLoop::run_task(ReadyTask task) {
     std::exchange(next_, nullptr).resume();
     if (++hops < limits::kHopsPerResume || !next_) continue;
     // A chain of awaits that never waits: the others have their turn, then it goes on.
-    context.handle_ = std::exchange(next_, nullptr);
-    context.state_ = TaskContext::State::kParked;
-    make_ready(context);
+    requeue(std::exchange(next_, nullptr));
   } while (next_);
   running_ = nullptr;
   if (finished_) std::exchange(finished_, nullptr).destroy();
@@ -91,6 +89,7 @@ void EventLoop::run_ready() {
     if (ready_.size() > kAhead) {
       const ReadyTask& soon = ready_[kAhead];
       __builtin_prefetch(soon.frame);
+      __builtin_prefetch(static_cast<char*>(soon.frame) + 64);
       __builtin_prefetch(soon.context);
     }
     run_task(ready_.pop_front());

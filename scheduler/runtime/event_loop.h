@@ -132,6 +132,12 @@ class EventLoop {
     context.waiter_ = nullptr;
     ready_.push_back({&context, context.handle_.address()});
   }
+  // The running context goes on with `handle` when all that is ready now has run.
+  void requeue(std::coroutine_handle<> handle) {
+    check_thread();
+    running_->state_ = TaskContext::State::kReady;
+    ready_.push_back({running_, handle.address()});
+  }
   // The trampoline: the running context goes on with `next` when the current coroutine returns. No
   // recursion, so a chain of a million awaits needs no stack.
   void resume_next(std::coroutine_handle<> next) { next_ = next; }

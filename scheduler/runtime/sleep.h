@@ -8,17 +8,21 @@
 
 namespace weft {
 
-// co_await yield_now(): lets every other ready task run first.
-class [[nodiscard]] yield_now final : public Waiter {
+// co_await yield_now(): lets every other ready task run first. It never parks, so a cancellation
+// that arrives meanwhile is thrown by the next await.
+class [[nodiscard]] yield_now {
  public:
-  bool await_ready() noexcept { return refused(); }
-  void await_suspend(std::coroutine_handle<> handle) noexcept {
-    park(handle);
-    complete();
+  bool await_ready() noexcept {
+    reason_ = EventLoop::current()->context()->scope()->reason();
+    return reason_ != CancelReason::kNone;
   }
-  void await_resume() const { check(); }
-  bool cancel() noexcept override { return true; }  // never parked long enough to be cancelled
-  std::string_view what() const override { return "its turn"; }
+  void await_suspend(std::coroutine_handle<> handle) { EventLoop::current()->requeue(handle); }
+  void await_resume() const {
+    if (reason_ != CancelReason::kNone) throw Cancelled(reason_);
+  }
+
+ private:
+  CancelReason reason_ = CancelReason::kNone;
 };
 
 // co_await sleep_for(duration). Cancellation: wakes at once and throws.

@@ -1,0 +1,262 @@
+// CLI11 splits the command line; every value is checked here, so that all errors come at once.
+#include "daemon/config.h"
+
+#include <arpa/inet.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <charconv>
+#include <cstdlib>
+#include <filesystem>
+#include <thread>
+
+#include <weft/base/suggest.h>
+
+namespace weft {
+namespace {
+
+constexpr size_t kExecutorThreadsMax = 256;
+constexpr int64_t kGraceSecondsMax = 86'400;
+
+struct Option {
+  std::string flag;         // --listen
+  std::string variable;     // WEFT_LISTEN
+  std::string placeholder;  // HOST:PORT
+  std::string help;
+  std::function<void(const std::string& name, const std::string& text)> read;
+};
+
+class Parser {
+ public:
+  Parser(ParsedConfig& parsed, const Environment& environment)
+      : parsed_(parsed), environment_(environment) {}
+
+  void run(std::vector<std::string> arguments);
+
+ private:
+  void read_listen(const std::string& name, const std::string& text, std::string& address,
+                   uint16_t& port);
+  template <typename T>
+  void read_number(const std::string& name, const std::string& text, T low, T high, T& number);
+  void read_log_level(const std::string& name, const std::string& text);
+  void add_root(const std::string& name, const std::string& text);
+  void error(std::string message) { parsed_.errors.push_back(std::move(message)); }
+  void report_extras(const std::vector<std::string>& extras);
+  std::string default_store() const;
+
+  ParsedConfig& parsed_;
+  const Environment& environment_;
+  std::vector<Option> options_;
+};
+
+std::string strip_dashes(const std::string& flag) {
+  return flag.substr(std::min(flag.find_first_not_of('-'), flag.size()));
+}
+
+void Parser::read_listen(const std::string& name, const std::string& text, std::string& address,
+                         uint16_t& port) {
+  const size_t colon = text.rfind(':');
+  std::string host = text.substr(0, colon == std::string::npos ? 0 : colon);
+  if (host.size() > 2 && host.front() == '[' && host.back() == ']') {
+    host = host.substr(1, host.size() - 2);
+  }
+  if (host == "localhost") host = "127.0.0.1";
+  in6_addr ignored;
+  const bool is_address = inet_pton(AF_INET, host.c_str(), &ignored) == 1 ||
+                          inet_pton(AF_INET6, host.c_str(), &ignored) == 1;
+  const char* begin = text.data() + (colon == std::string::npos ? text.size() : colon + 1);
+  const char* end = text.data() + text.size();
+  uint16_t number = 0;
+  const auto [rest, failure] = std::from_chars(begin, end, number);
+  if (!is_address || failure != std::errc() || rest != end) {
+    error(name + ": '" + text +
+          "' is not an IP address and a port: write it like 127.0.0.1:7070 or [::1]:7070");
+    return;
+  }
+  address = host;
+  port = number;
+}
+
+template <typename T>
+void Parser::read_number(const std::string& name, const std::string& text, T low, T high,
+                         T& number) {
+  T value{};
+  const char* end = text.data() + text.size();
+  const auto [rest, failure] = std::from_chars(text.data(), end, value);
+  if (failure != std::errc() || rest != end || value < low || value > high) {
+    error(name + ": '" + text + "' is not a whole number from " + std::to_string(low) + " to " +
+          std::to_string(high));
+    return;
+  }
+  number = value;
+}
+
+void Parser::read_log_level(const std::string& name, const std::string& text) {
+  const std::vector<std::string> levels = {"trace", "debug", "info", "warn", "error", "off"};
+  if (std::find(levels.begin(), levels.end(), text) != levels.end()) {
+    parsed_.config.log_level = text;
+    return;
+  }
+  const std::string close = closest(text, levels);
+  error(name + ": '" + text + "' is not a level" +
+        (close.empty() ? "" : " (did you mean " + close + "?)") +
+        ": use trace, debug, info, warn, error or off");
+}
+
+void Parser::add_root(const std::string& name, const std::string& text) {
+  std::error_code ignored;
+  if (!std::filesystem::is_directory(text, ignored)) {
+    error(name + ": '" + text + "' is not a folder: name one that exists");
+    return;
+  }
+  parsed_.config.allow_roots.push_back(text);
+}
+
+std::string Parser::default_store() const {
+  const auto folder = [this](const char* variable) { return environment_(variable).value_or(""); };
+  if (const std::string state = folder("STATE_DIRECTORY"); !state.empty()) {
+    // systemd gives several folders with colons between; the first one is the unit's own.
+    return "sqlite:" + state.substr(0, state.find(':')) + "/weft.db";
+  }
+  if (const std::string state = folder("XDG_STATE_HOME"); !state.empty()) {
+    return "sqlite:" + state + "/weft/weft.db";
+  }
+  const std::string home = folder("HOME");
+  return "sqlite:" + (home.empty() ? std::string(".") : home) + "/.local/state/weft/weft.db";
+}
+
+void Parser::report_extras(const std::vector<std::string>& extras) {
+  std::vector<std::string> known = {"help", "version"};
+  for (const Option& option : options_) known.push_back(strip_dashes(option.flag));
+  bool after_unknown = false;
+  for (const std::string& extra : extras) {
+    const bool is_flag = extra.starts_with("-") && extra.size() > 1;
+    // The value of an unknown option is no error of its own.
+    if (!is_flag && after_unknown) {
+      after_unknown = false;
+      continue;
+    }
+    after_unknown = is_flag;
+    if (!is_flag) {
+      error("'" + extra + "': weftd takes options only; weftd --help lists them");
+      continue;
+    }
+    const std::string name = extra.substr(0, extra.find('='));
+    const std::string close = closest(strip_dashes(name), known);
+    error(name + " is not an option" +
+          (close.empty() ? std::string("; weftd --help lists them")
+                         : ": did you mean --" + close + "?"));
+  }
+}
+
+void Parser::run(std::vector<std::string> arguments) {
+  Config& config = parsed_.config;
+  config.executor_threads = std::max(2u, std::thread::hardware_concurrency()) - 1;
+  config.store = default_store();
+  const auto add = [this](std::string name, std::string placeholder, std::string help,
+                          std::function<void(const std::string&, const std::string&)> read) {
+    std::string variable = "WEFT_" + name;
+    std::transform(variable.begin(), variable.end(), variable.begin(),
+                   [](char c) { return c == '-' ? '_' : static_cast<char>(std::toupper(c)); });
+    options_.push_back(
+        {"--" + name, variable, std::move(placeholder), std::move(help), std::move(read)});
+  };
+  using Text = const std::string&;
+  add("listen", "HOST:PORT", "Where gRPC is served (default 127.0.0.1:7070; port 0: a free one)",
+      [&](Text name, Text text) {
+        read_listen(name, text, config.listen_address, config.listen_port);
+      });
+  add("admin", "HOST:PORT", "Where the admin pages are served (default 127.0.0.1:7071)",
+      [&](Text name, Text text) {
+        read_listen(name, text, config.admin_address, config.admin_port);
+      });
+  add("store", "URL", "Where jobs are kept: sqlite:PATH or memory: (default " + config.store + ")",
+      [&](Text name, Text text) {
+        if (text.empty()) return error(name + " needs a value: sqlite:PATH or memory:");
+        config.store = text;
+      });
+  add("concurrency", "N", "Jobs that run at once (default 1000)", [&](Text name, Text text) {
+    read_number<size_t>(name, text, 1, limits::kResidentJobs, config.concurrency);
+  });
+  add("executor-threads", "N", "Threads for CPU work (default: one less than there are cores)",
+      [&](Text name, Text text) {
+        read_number<size_t>(name, text, 1, kExecutorThreadsMax, config.executor_threads);
+      });
+  add("allow-root", "DIR", "A folder that digest may read below; can be repeated",
+      [&](Text name, Text text) { add_root(name, text); });
+  add("grace", "SECONDS", "How long running jobs may go on after SIGTERM (default 30)",
+      [&](Text name, Text text) {
+        int64_t seconds = config.grace_ms / 1000;
+        read_number<int64_t>(name, text, 0, kGraceSecondsMax, seconds);
+        config.grace_ms = seconds * 1000;
+      });
+  add("log-level", "LEVEL", "trace, debug, info, warn, error or off (default info)",
+      [&](Text name, Text text) { read_log_level(name, text); });
+
+  CLI::App app(
+      "weftd: runs jobs as coroutines, and streams their results.\n"
+      "Each option can also be given as a variable: --listen as WEFT_LISTEN, and so on.",
+      "weftd");
+  app.allow_extras();
+  app.set_version_flag("--version", "weftd " WEFT_VERSION);
+  std::vector<std::vector<std::string>> values(options_.size());
+  std::vector<CLI::Option*> flags;
+  for (size_t i = 0; i < options_.size(); ++i) {
+    flags.push_back(app.add_option(options_[i].flag, values[i], options_[i].help)
+                        ->type_name(options_[i].placeholder)
+                        ->allow_extra_args(false));
+  }
+  try {
+    std::reverse(arguments.begin(), arguments.end());  // as CLI11 wants them
+    app.parse(std::move(arguments));
+  } catch (const CLI::CallForHelp&) {
+    parsed_.text = app.help();
+    return;
+  } catch (const CLI::CallForVersion&) {
+    parsed_.text = "weftd " WEFT_VERSION "\n";
+    return;
+  } catch (const CLI::ParseError& failure) {
+    error(failure.what());
+  }
+  report_extras(app.remaining());
+  for (size_t i = 0; i < options_.size(); ++i) {
+    const Option& option = options_[i];
+    const bool repeatable = option.flag == "--allow-root";
+    if (!values[i].empty()) {
+      // Given twice, the last one counts: scripts append to a command line.
+      for (size_t k = repeatable ? 0 : values[i].size() - 1; k < values[i].size(); ++k) {
+        option.read(option.flag, values[i][k]);
+      }
+      continue;
+    }
+    const std::string text = environment_(option.variable).value_or("");
+    if (text.empty()) continue;
+    if (!repeatable) {
+      option.read(option.variable, text);
+      continue;
+    }
+    for (size_t begin = 0; begin <= text.size();) {
+      const size_t end = std::min(text.find(':', begin), text.size());
+      if (end > begin) option.read(option.variable, text.substr(begin, end - begin));
+      begin = end + 1;
+    }
+  }
+}
+
+}  // namespace
+
+Environment process_environment() {
+  return [](const std::string& name) -> std::optional<std::string> {
+    const char* value = std::getenv(name.c_str());
+    if (value == nullptr) return std::nullopt;
+    return value;
+  };
+}
+
+ParsedConfig parse_config(std::vector<std::string> arguments, const Environment& environment) {
+  ParsedConfig parsed;
+  Parser(parsed, environment).run(std::move(arguments));
+  return parsed;
+}
+
+}  // namespace weft

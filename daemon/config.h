@@ -1,0 +1,40 @@
+// Config: what weftd was asked to do. A flag wins over a WEFT_* variable, that over the default.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <weft/base/limits.h>
+
+namespace weft {
+
+struct Config {
+  std::string listen_address = "127.0.0.1";
+  uint16_t listen_port = 7070;  // 0: a free one
+  std::string admin_address = "127.0.0.1";
+  uint16_t admin_port = 7071;
+  std::string store;
+  size_t concurrency = limits::kConcurrency;
+  size_t executor_threads = 1;
+  std::vector<std::string> allow_roots;
+  int64_t grace_ms = 30'000;
+  std::string log_level = "info";
+};
+
+struct ParsedConfig {
+  Config config;
+  std::string text;                 // not empty: print it and exit 0 (--help, --version)
+  std::vector<std::string> errors;  // every one there is; not empty: print them and exit 2
+};
+
+// Reads an environment variable; tests bring their own.
+using Environment = std::function<std::optional<std::string>(const std::string& name)>;
+Environment process_environment();
+
+// `arguments` without the program's name.
+ParsedConfig parse_config(std::vector<std::string> arguments, const Environment& environment);
+
+}  // namespace weft

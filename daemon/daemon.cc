@@ -1,0 +1,192 @@
+// Start order, shutdown order, and what signals do.
+#include "daemon/daemon.h"
+
+#include <signal.h>
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <memory>
+#include <optional>
+
+#include <weft/base/limits.h>
+#include <weft/base/random.h>
+#include <weft/runtime/event.h>
+#include <weft/runtime/executor.h>
+#include <weft/runtime/signals.h>
+#include <weft/runtime/sleep.h>
+#include <weft/runtime/task_group.h>
+#include <weft/store/store.h>
+#include <weft/stream/stream_hub.h>
+#include <weft/worker/worker.h>
+
+#include "daemon/handlers/handlers.h"
+#include "daemon/logging.h"
+#include "daemon/rpc/job_service.h"
+#include "daemon/rpc/server.h"
+
+namespace weft {
+namespace {
+
+// A failure at start: one sentence for the person who started us.
+int refuse_to_start(const Status& status) {
+  std::fprintf(stderr, "weftd: %s\n", std::string(from_absl(status.message())).c_str());
+  return 1;
+}
+
+std::string worker_name() {
+  char host[256] = "localhost";
+  gethostname(host, sizeof(host) - 1);
+  return std::string(host) + "-" + std::to_string(getpid());
+}
+
+std::string host_and_port(const std::string& address, uint16_t port) {
+  const bool v6 = address.find(':') != std::string::npos;
+  return (v6 ? "[" + address + "]" : address) + ":" + std::to_string(port);
+}
+
+// Every task that is left, and what it waits for.
+void print_tasks(EventLoop& loop) {
+  auto print = [](TaskContext& task) {
+    const std::string name = task.name().empty() ? "a task" : "'" + std::string(task.name()) + "'";
+    const std::string what = task.waiter() == nullptr
+                                 ? "is ready to run"
+                                 : "waits for " + std::string(task.waiter()->what());
+    std::fprintf(stderr, "weftd:   %s %s\n", name.c_str(), what.c_str());
+  };
+  loop.root_scope().for_each_task(print);
+}
+
+// Ends the process at once when jobs do not end although they were cancelled: the store keeps them,
+// and the next start runs them again.
+Task<void> give_up_after(std::chrono::milliseconds limit) {
+  co_await sleep_for(limit);
+  std::fprintf(stderr, "weftd: jobs did not end in time; still there:\n");
+  print_tasks(*EventLoop::current());
+  stop_logging();
+  _exit(1);
+}
+
+Task<void> exit_at_next_signal(SignalSet* signals) {
+  const int number = co_await signals->next();
+  spdlog::warn("second signal: ending at once; running jobs run again after the next start");
+  stop_logging();
+  _exit(128 + number);
+}
+
+// The parts in the order they are made; members are destroyed in the reverse one.
+class Daemon {
+ public:
+  Daemon(const Config& config, SignalSet& signals, std::unique_ptr<Store> store)
+      : config_(config),
+        signals_(signals),
+        store_(std::move(store)),
+        executor_({.threads = config.executor_threads}),
+        hub_(*store_),
+        worker_(*store_, hub_, executor_, stock_handlers(), worker_options()),
+        service_(*store_, hub_, registry_, Random::from_system()) {}
+
+  Task<int> run();
+
+ private:
+  const Registry& stock_handlers() {
+    register_stock_handlers(registry_, {.allow_roots = config_.allow_roots});
+    return registry_;
+  }
+  WorkerOptions worker_options() {
+    Random random = Random::from_system();
+    return {.name = name_,
+            .incarnation = {random.next(), random.next()},
+            .concurrency = config_.concurrency};
+  }
+  Task<void> serve(TaskGroup& group);
+  Task<void> run_worker();
+
+  const Config& config_;
+  SignalSet& signals_;
+  const std::string name_ = worker_name();
+  std::unique_ptr<Store> store_;  // open and recovered: everything else stands on it
+  Executor executor_;             // handlers offload to it: made before, joined after them
+  StreamHub hub_;                 // producers and readers point to it
+  Registry registry_;             // complete before a worker or a client asks for a type
+  Worker worker_;                 // the store's listener: before the store's first verb
+  JobService service_;
+  std::unique_ptr<RpcServer> server_;  // last: the first call finds all of the above
+  Event worker_ended_;
+  int exit_code_ = 0;
+};
+
+// The groups nest as the parts need each other: calls end before the worker is gone, and both
+// before the hub stops.
+Task<int> Daemon::run() {
+  auto with_hub = [this](TaskGroup& hub_group) -> Task<void> {
+    hub_group.start([this] { return hub_.run(); });
+    auto with_calls = [this](TaskGroup& group) -> Task<void> { co_await serve(group); };
+    co_await with_group(with_calls);
+    hub_group.cancel(CancelReason::kShutdown);  // the last producer is gone
+  };
+  co_await with_group(with_hub);
+  co_await store_->close();  // commits what is left and frees the file for the next daemon
+  co_return exit_code_;
+}
+
+Task<void> Daemon::run_worker() {
+  co_await worker_.run();
+  worker_ended_.set();
+}
+
+Task<void> Daemon::serve(TaskGroup& group) {
+  RpcServerOptions options;
+  options.address = config_.listen_address;
+  options.port = config_.listen_port;
+  auto server = RpcServer::start(std::move(options), {&service_}, group);
+  if (!server.ok()) {
+    exit_code_ = refuse_to_start(server.status());
+    co_return;
+  }
+  server_ = *std::move(server);
+  group.start([this] { return run_worker(); });  // jobs left from the last time start now
+  std::printf("weftd ready grpc=%s admin=- store=%s worker=%s\n",
+              host_and_port(config_.listen_address, server_->port()).c_str(), config_.store.c_str(),
+              name_.c_str());
+  std::fflush(stdout);
+  spdlog::info("serving on {} with {} executor threads",
+               host_and_port(config_.listen_address, server_->port()), executor_.threads());
+
+  const int number = co_await signals_.next();
+  spdlog::info("{}: jobs may go on for {} ms", number == SIGINT ? "SIGINT" : "SIGTERM",
+               config_.grace_ms);
+  group.start([this] { return exit_at_next_signal(&signals_); });
+  group.start(&give_up_after, std::chrono::milliseconds(config_.grace_ms + limits::kUnwindMs));
+  server_->set_serving(false);  // load balancers stop sending
+  service_.drain();             // new jobs belong to another daemon
+  worker_.drain(std::chrono::milliseconds(config_.grace_ms));
+  co_await worker_ended_.wait();         // every job settled or handed back
+  co_await service_.wait_until_quiet();  // readers have had the ends of their jobs
+  co_await server_->shutdown(std::chrono::milliseconds(limits::kServerStopMs));
+  spdlog::info("stopped");
+  group.cancel(CancelReason::kShutdown);  // the two watchers above
+}
+
+}  // namespace
+
+int run_daemon(const Config& config) {
+  signal(SIGPIPE, SIG_IGN);            // a reader of our output that leaves is no reason to die
+  EventLoop loop;                      // descriptors only; every other part lives on it
+  SignalSet signals{SIGTERM, SIGINT};  // before any thread starts: all inherit the mask
+  start_logging(config.log_level, log_format_of(STDERR_FILENO));
+  auto store = open_store(config.store);  // blocks: nothing runs yet
+  if (!store.ok()) {
+    stop_logging();
+    return refuse_to_start(store.status());
+  }
+  int exit_code = 1;
+  {
+    Daemon daemon(config, signals, *std::move(store));
+    exit_code = loop.run(daemon.run());
+  }
+  stop_logging();
+  return exit_code;
+}
+
+}  // namespace weft

@@ -1,0 +1,133 @@
+// spdlog's asynchronous logger with a JSON formatter of our own.
+#include "daemon/logging.h"
+
+#include <spdlog/async.h>
+#include <spdlog/sinks/stdout_color_sinks.h>
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include <ctime>
+
+#include <weft/base/limits.h>
+
+namespace weft {
+namespace {
+
+// The length of the UTF-8 character that `text` begins with; 0: it begins with none. Overlong
+// forms, surrogates and values beyond U+10FFFF are none.
+size_t utf8_length(std::string_view text) {
+  const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
+  const unsigned char first = byte(0);
+  if (first < 0x80) return 1;
+  size_t length = 0;
+  unsigned char low = 0x80;
+  unsigned char high = 0xBF;
+  if (first >= 0xC2 && first <= 0xDF) {
+    length = 2;
+  } else if (first >= 0xE0 && first <= 0xEF) {
+    length = 3;
+    if (first == 0xE0) low = 0xA0;
+    if (first == 0xED) high = 0x9F;
+  } else if (first >= 0xF0 && first <= 0xF4) {
+    length = 4;
+    if (first == 0xF0) low = 0x90;
+    if (first == 0xF4) high = 0x8F;
+  }
+  if (length == 0 || text.size() < length || byte(1) < low || byte(1) > high) return 0;
+  for (size_t i = 2; i < length; ++i) {
+    if (byte(i) < 0x80 || byte(i) > 0xBF) return 0;
+  }
+  return length;
+}
+
+void append(spdlog::memory_buf_t& out, std::string_view text) {
+  out.append(text.data(), text.data() + text.size());
+}
+
+class JsonFormatter final : public spdlog::formatter {
+ public:
+  void format(const spdlog::details::log_msg& message, spdlog::memory_buf_t& out) override {
+    using std::chrono::duration_cast;
+    const auto since_epoch = message.time.time_since_epoch();
+    const std::time_t seconds = duration_cast<std::chrono::seconds>(since_epoch).count();
+    const auto millis = duration_cast<std::chrono::milliseconds>(since_epoch).count() % 1000;
+    std::tm utc{};
+    gmtime_r(&seconds, &utc);
+    char time[64];
+    const size_t length = std::strftime(time, sizeof(time), "%Y-%m-%dT%H:%M:%S", &utc);
+    append(out, R"({"time":")");
+    append(out, {time, length});
+    char fraction[8];
+    std::snprintf(fraction, sizeof(fraction), ".%03dZ", static_cast<int>(millis));
+    append(out, fraction);
+    append(out, R"(","level":")");
+    const auto level = spdlog::level::to_string_view(message.level);
+    append(out, {level.data(), level.size()});
+    append(out, R"(","message":")");
+    append(out, json_escape({message.payload.data(), message.payload.size()}));
+    append(out, "\"}\n");
+  }
+  std::unique_ptr<spdlog::formatter> clone() const override {
+    return std::make_unique<JsonFormatter>();
+  }
+};
+
+}  // namespace
+
+std::string json_escape(std::string_view text) {
+  std::string escaped;
+  escaped.reserve(text.size() + 2);
+  while (!text.empty()) {
+    const size_t length = utf8_length(text);
+    const char c = text.front();
+    if (length == 0) {
+      escaped += "\\ufffd";
+    } else if (c == '"' || c == '\\') {
+      escaped += '\\';
+      escaped += c;
+    } else if (c == '\n') {
+      escaped += "\\n";
+    } else if (length == 1 && (static_cast<unsigned char>(c) < 0x20 || c == 0x7F)) {
+      char code[8];
+      std::snprintf(code, sizeof(code), "\\u%04x", static_cast<unsigned>(c));
+      escaped += code;
+    } else {
+      escaped += text.substr(0, length);
+    }
+    text.remove_prefix(length == 0 ? 1 : length);
+  }
+  return escaped;
+}
+
+std::unique_ptr<spdlog::formatter> make_json_formatter() {
+  return std::make_unique<JsonFormatter>();
+}
+
+LogFormat log_format_of(int fd) { return isatty(fd) == 1 ? LogFormat::kText : LogFormat::kJson; }
+
+void start_logging(const std::string& level, LogFormat format) {
+  spdlog::init_thread_pool(limits::kLogQueue, 1);
+  spdlog::sink_ptr sink;
+  if (format == LogFormat::kText) {
+    sink = std::make_shared<spdlog::sinks::stderr_color_sink_mt>();
+    sink->set_pattern("%H:%M:%S.%e %^%-5l%$ %v");
+  } else {
+    sink = std::make_shared<spdlog::sinks::stderr_sink_mt>();
+    sink->set_formatter(make_json_formatter());
+  }
+  auto logger =
+      std::make_shared<spdlog::async_logger>("weft", std::move(sink), spdlog::thread_pool(),
+                                             spdlog::async_overflow_policy::overrun_oldest);
+  logger->set_level(spdlog::level::from_str(level));
+  spdlog::set_default_logger(std::move(logger));
+}
+
+void stop_logging() {
+  if (const size_t dropped = spdlog::thread_pool()->overrun_counter(); dropped > 0) {
+    spdlog::warn("{} log lines were dropped because stderr was not read fast enough", dropped);
+  }
+  spdlog::shutdown();
+}
+
+}  // namespace weft

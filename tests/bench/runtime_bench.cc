@@ -42,15 +42,17 @@ BENCHMARK_CAPTURE(on_loop, task_await, task_await);
 
 Task<void> nothing() { co_return; }
 
-// Starts and joins 1000 children; the time is that of one child.
+// Starts and joins `range` children at a time; the time is that of one child.
 Task<void> spawn(benchmark::State& state) {
-  auto body = [](TaskGroup& group) -> Task<void> {
-    for (int i = 0; i < 1000; ++i) group.start(nothing);
+  const int64_t children = state.range(0);
+  auto body = [children](TaskGroup& group) -> Task<void> {
+    for (int64_t i = 0; i < children; ++i) group.start(nothing);
     co_return;
   };
-  while (state.KeepRunningBatch(1000)) co_await with_group(body);
+  while (state.KeepRunningBatch(children)) co_await with_group(body);
 }
-BENCHMARK_CAPTURE(on_loop, spawn_and_complete_in_a_group, spawn);
+void spawn_and_complete(benchmark::State& state) { on_loop(state, spawn); }
+BENCHMARK(spawn_and_complete)->Arg(16)->Arg(128)->Arg(1000);
 
 Task<void> yielder(const bool* stop) {
   while (!*stop) co_await yield_now();

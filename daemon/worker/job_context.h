@@ -76,6 +76,7 @@ class JobContext : public ListNode<JobContext> {
 
   // Set by whoever may know of sends that are in the store already.
   bool sends_stored = false;
+  std::string cancel_reason;  // as the user gave it
   std::string result;
   TaskGroup* group = nullptr;  // of the handler and its children, while it runs
 

@@ -39,9 +39,9 @@ Task<void> execute(ContextPtr context, const Handler* handler) {
   const CancelScope& scope = context->scope();
   if (scope.cancelled()) throw Cancelled(scope.reason());
   if (context->sends_stored) co_await load_sends(*context);
+  std::exception_ptr error;
   auto body = [&](TaskGroup& group) -> Task<void> {
     context->group = &group;
-    std::exception_ptr error;
     try {
       co_await handler->run(Job(context));
     } catch (...) {
@@ -49,12 +49,12 @@ Task<void> execute(ContextPtr context, const Handler* handler) {
     }
     context->group = nullptr;
     group.cancel(CancelReason::kSiblingFailed);
-    if (error) std::rethrow_exception(error);
   };
-  co_await with_group(body);
+  co_await with_group(body);  // throws what one of the tasks threw, which came first
+  if (error) std::rethrow_exception(error);
 }
 
-AttemptEnd end_of_cancelled(CancelReason reason) {
+AttemptEnd end_of_cancelled(CancelReason reason, const std::string& given_reason) {
   switch (reason) {
     case CancelReason::kShutdown:
       return AttemptEnd(AttemptEnd::Verb::kRelease);
@@ -65,7 +65,9 @@ AttemptEnd end_of_cancelled(CancelReason reason) {
           v1::JOB_STATE_CANCELLED,
           failure("cancelled", "no consumer was attached for as long as the stream policy allows"));
     default:
-      return AttemptEnd(v1::JOB_STATE_CANCELLED, failure("cancelled", "cancelled on request"));
+      return AttemptEnd(
+          v1::JOB_STATE_CANCELLED,
+          failure("cancelled", given_reason.empty() ? "cancelled on request" : given_reason));
   }
 }
 
@@ -118,7 +120,9 @@ Task<AttemptEnd> run_attempt(ContextPtr context, const RegisteredHandler* handle
   const Status stored = co_await flush;
   if (!stored.ok()) co_return AttemptEnd(AttemptEnd::Verb::kDrop);
   if (returned) co_return end_of_returned(*context);
-  if (scope.cancel_called()) co_return end_of_cancelled(scope.own_reason());
+  if (scope.cancel_called()) {
+    co_return end_of_cancelled(scope.own_reason(), context->cancel_reason);
+  }
   spdlog::info("job {} ({}): {}: {}", context->token().job_id, context->record().spec().type(),
                failed->error_code(), failed->error_message());
   co_return AttemptEnd(v1::JOB_STATE_DEAD, std::move(*failed));

@@ -35,7 +35,7 @@ class Worker::Impl final : public JobStarter, public internal::ProgressSink, pri
   void drain(std::chrono::nanoseconds grace);
   WorkerStats stats() const;
   void on_work() { dispatcher_.on_work(); }
-  void on_cancel_requested(const std::string& job_id);
+  void on_cancel_requested(const std::string& job_id, const std::string& reason);
   void on_finished(const v1::Job& job) { hub_.on_finished(job); }
   void on_send(const std::string& job_id, uint64_t number, const std::string& value);
 
@@ -62,7 +62,7 @@ class Worker::Impl final : public JobStarter, public internal::ProgressSink, pri
   absl::flat_hash_map<std::string, std::weak_ptr<Executor::Lane>> lanes_;
   // News about jobs that the store has given us while its answer is still on the way.
   bool taking_ = false;
-  absl::flat_hash_set<std::string> early_cancels_;
+  absl::flat_hash_map<std::string, std::string> early_cancels_;  // with their reasons
   absl::flat_hash_set<std::string> early_sends_;
   IntrusiveList<JobContext, JobContext> new_progress_;
   Event progress_came_;
@@ -88,7 +88,10 @@ void Worker::Impl::start(v1::Job job) {
   const std::string& id = context->token().job_id;
   running_[to_absl(id)] = context.get();
   if (grace_over_) context->scope().cancel(CancelReason::kShutdown);
-  if (early_cancels_.contains(to_absl(id))) context->scope().cancel(CancelReason::kUserRequest);
+  if (const auto cancel = early_cancels_.find(to_absl(id)); cancel != early_cancels_.end()) {
+    context->cancel_reason = cancel->second;
+    context->scope().cancel(CancelReason::kUserRequest);
+  }
   if (early_sends_.contains(to_absl(id))) context->sends_stored = true;
   group_->start([this](std::shared_ptr<JobContext> started) { return attempt(std::move(started)); },
                 std::move(context));
@@ -143,12 +146,13 @@ std::shared_ptr<Executor::Lane> Worker::Impl::lane_of(const std::string& queue) 
   return lane;
 }
 
-void Worker::Impl::on_cancel_requested(const std::string& job_id) {
+void Worker::Impl::on_cancel_requested(const std::string& job_id, const std::string& reason) {
   const auto found = running_.find(to_absl(job_id));
   if (found != running_.end()) {
+    found->second->cancel_reason = reason;
     found->second->scope().cancel(CancelReason::kUserRequest);
   } else if (taking_) {
-    early_cancels_.emplace(job_id);
+    early_cancels_.emplace(job_id, reason);
   }
 }
 
@@ -227,8 +231,8 @@ void Worker::drain(std::chrono::nanoseconds grace) { impl_->drain(grace); }
 WorkerStats Worker::stats() const { return impl_->stats(); }
 
 void Worker::on_work() { impl_->on_work(); }
-void Worker::on_cancel_requested(const std::string& job_id, const std::string&) {
-  impl_->on_cancel_requested(job_id);
+void Worker::on_cancel_requested(const std::string& job_id, const std::string& reason) {
+  impl_->on_cancel_requested(job_id, reason);
 }
 void Worker::on_finished(const v1::Job& job) { impl_->on_finished(job); }
 void Worker::on_send(const std::string& job_id, uint64_t number, const std::string& value) {

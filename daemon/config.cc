@@ -200,11 +200,10 @@ void Parser::run(std::vector<std::string> arguments) {
   app.allow_extras();
   app.set_version_flag("--version", "weftd " WEFT_VERSION);
   std::vector<std::vector<std::string>> values(options_.size());
-  std::vector<CLI::Option*> flags;
   for (size_t i = 0; i < options_.size(); ++i) {
-    flags.push_back(app.add_option(options_[i].flag, values[i], options_[i].help)
-                        ->type_name(options_[i].placeholder)
-                        ->allow_extra_args(false));
+    app.add_option(options_[i].flag, values[i], options_[i].help)
+        ->option_text(options_[i].placeholder)
+        ->allow_extra_args(false);
   }
   try {
     std::reverse(arguments.begin(), arguments.end());  // as CLI11 wants them

@@ -59,6 +59,10 @@ bool Connections::watch(int fd) {
   return true;
 }
 
+void Connections::shut_all() {
+  for (const int fd : duplicates_) ::shutdown(fd, SHUT_RDWR);
+}
+
 void Connections::on_events(uint32_t) {
   epoll_event events[64];
   const int count = epoll_wait(epoll_fd_, events, 64, 0);

@@ -29,6 +29,10 @@ class Connections final : private PollTarget {
   // Accepts until cancelled, then closes the listening socket.
   Task<void> run(Acceptor* acceptor);
 
+  // Ends every connection; what was written before still reaches the peer. gRPC alone would wait
+  // for idle clients to notice that it goes away.
+  void shut_all();
+
   uint16_t port() const { return port_; }
   size_t open() const { return duplicates_.size(); }
   uint64_t refused() const { return refused_; }

@@ -126,9 +126,11 @@ Task<void> RpcServer::shutdown(std::chrono::milliseconds grace) {
     // Blocks until every call is over, so on a thread of its own while the loop finishes them.
     const auto deadline = std::chrono::system_clock::now() + grace;
     SideThread stop([this, deadline] { server_->Shutdown(deadline); });
+    co_await domain_.wait_until_empty();
+    connections_.shut_all();
     co_await stop.done();
   }
-  co_await domain_.wait_until_empty();
+  co_await domain_.wait_until_empty();  // none came in between, or it is over too
   queue_->Shutdown();
   rpc_thread_.join();
   co_await domain_.wait_for_mail();

@@ -1,0 +1,198 @@
+// The real weftd: how it starts, refuses to start, and stops.
+#include <gmock/gmock.h>
+#include <grpcpp/grpcpp.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <weft/v1/job_service.grpc.pb.h>
+
+#include "tests/support/daemon.h"
+
+namespace weft::testing {
+namespace {
+
+using ::testing::HasSubstr;
+
+std::unique_ptr<v1::JobService::Stub> stub_of(const Daemon& daemon) {
+  return v1::JobService::NewStub(
+      grpc::CreateChannel(daemon.address(), grpc::InsecureChannelCredentials()));
+}
+
+std::string submit(v1::JobService::Stub& stub, const std::string& type,
+                   const std::string& payload) {
+  grpc::ClientContext context;
+  v1::SubmitRequest request;
+  request.mutable_spec()->set_type(type);
+  request.mutable_spec()->set_payload(payload);
+  v1::SubmitResponse response;
+  const grpc::Status status = stub.Submit(&context, request, &response);
+  EXPECT_TRUE(status.ok()) << status.error_message();
+  return response.id();
+}
+
+// Refused: no ready line, one sentence on stderr, no stack dump.
+void expect_refusal(const DaemonOptions& options, int exit_code, const std::string& words) {
+  const Ended ended = run_process(daemon_command(options));
+  EXPECT_EQ(ended.exit_code, exit_code);
+  EXPECT_EQ(ended.out, "");
+  EXPECT_THAT(ended.err, HasSubstr(words));
+  int lines = 0;
+  for (size_t at = ended.err.find("weftd: "); at != std::string::npos;
+       at = ended.err.find("weftd: ", at + 1)) {
+    ++lines;
+  }
+  EXPECT_EQ(lines, 1) << ended.err;
+}
+
+TEST(Weftd, PrintsOneReadyLineAndEndsOnSigterm) {
+  for (const int number : {SIGTERM, SIGINT}) {
+    Daemon daemon;
+    EXPECT_THAT(daemon.ready_line(),
+                ::testing::MatchesRegex("weftd ready grpc=127.0.0.1:[0-9]+ admin=- "
+                                        "store=memory: worker=[^ ]+"));
+    daemon.process().signal(number);
+    const Ended ended = daemon.process().wait();
+    EXPECT_EQ(ended.exit_code, 0) << ended.err;
+    EXPECT_EQ(ended.out, "") << "nothing after the ready line";
+  }
+}
+
+TEST(Weftd, RefusesAPortInUse) {
+  Daemon first;
+  expect_refusal({.store = "memory:", .listen = first.address(), .arguments = {}}, 1, "in use");
+}
+
+TEST(Weftd, RefusesASecondDaemonOnTheFile) {
+  TempDir folder;
+  DaemonOptions options;
+  options.store = "sqlite:" + folder.file("weft.db");
+  Daemon first(options);
+  expect_refusal(options, 1, "weft.db");
+}
+
+TEST(Weftd, RefusesAFolderItMayNotWrite) {
+  TempDir folder;
+  if (geteuid() == 0) {
+    // Root writes everywhere: a file in the folder's place is as unwritable.
+    write_file(folder.file("not-a-folder"), "");
+    expect_refusal({.store = "sqlite:" + folder.file("not-a-folder/weft.db"), .arguments = {}}, 1,
+                   "not-a-folder");
+    return;
+  }
+  chmod(folder.path().c_str(), 0500);
+  expect_refusal({.store = "sqlite:" + folder.file("weft.db"), .arguments = {}}, 1, "weft.db");
+  chmod(folder.path().c_str(), 0700);
+}
+
+TEST(Weftd, RefusesACorruptFile) {
+  TempDir folder;
+  write_file(folder.file("weft.db"), std::string(10'000, 'x'));
+  expect_refusal({.store = "sqlite:" + folder.file("weft.db"), .arguments = {}}, 1, "weft.db");
+}
+
+TEST(Weftd, ConfigurationErrorsExitWithTwo) {
+  const Ended ended = run_process({weftd_path(), "--stoer", "memory:", "--concurrency", "none"});
+  EXPECT_EQ(ended.exit_code, 2);
+  EXPECT_THAT(ended.err, HasSubstr("did you mean --store?"));
+  EXPECT_THAT(ended.err, HasSubstr("--concurrency: 'none'"));
+}
+
+TEST(Weftd, WatcherOfAJobThatEndsInTheGraceGetsItsEnd) {
+  Daemon daemon;
+  auto stub = stub_of(daemon);
+  const std::string id = submit(*stub, "count", R"({"to":20,"delay_ms":20})");
+  grpc::ClientContext context;
+  v1::WatchRequest request;
+  request.set_id(id);
+  auto reader = stub->Watch(&context, request);
+  v1::Event event;
+  ASSERT_TRUE(reader->Read(&event));
+  daemon.process().signal(SIGTERM);
+  bool finished = event.has_finished();
+  while (reader->Read(&event)) finished = event.has_finished();
+  EXPECT_TRUE(finished);
+  EXPECT_TRUE(reader->Finish().ok());
+  EXPECT_EQ(daemon.process().wait().exit_code, 0);
+}
+
+TEST(Weftd, WatcherOfAJobThatGoesOnIsToldToReconnect) {
+  Daemon daemon({.arguments = {"--grace", "0"}});
+  auto stub = stub_of(daemon);
+  const std::string id = submit(*stub, "count", R"({"to":1000000,"delay_ms":20})");
+  grpc::ClientContext context;
+  v1::WatchRequest request;
+  request.set_id(id);
+  auto reader = stub->Watch(&context, request);
+  v1::Event event;
+  ASSERT_TRUE(reader->Read(&event));
+  daemon.process().signal(SIGTERM);
+  while (reader->Read(&event)) {
+  }
+  EXPECT_EQ(reader->Finish().error_code(), grpc::UNAVAILABLE);
+  EXPECT_EQ(daemon.process().wait().exit_code, 0);
+}
+
+TEST(Weftd, JobHandedBackAtShutdownEndsAfterTheNextStart) {
+  TempDir folder;
+  DaemonOptions options;
+  options.store = "sqlite:" + folder.file("weft.db");
+  options.arguments = {"--grace", "0"};
+  std::string id;
+  {
+    Daemon daemon(options);
+    id = submit(*stub_of(daemon), "sleep", R"({"ms":2000})");
+    daemon.process().signal(SIGTERM);
+    EXPECT_EQ(daemon.process().wait().exit_code, 0);
+  }
+  Daemon daemon(options);
+  grpc::ClientContext context;
+  v1::WatchRequest request;
+  request.set_id(id);
+  auto stub = stub_of(daemon);
+  auto reader = stub->Watch(&context, request);
+  v1::Event event;
+  while (reader->Read(&event)) {
+  }
+  ASSERT_TRUE(event.has_finished());
+  EXPECT_EQ(event.finished().state(), v1::JOB_STATE_SUCCEEDED);
+}
+
+TEST(Weftd, SecondSignalEndsAtOnce) {
+  Daemon daemon({.arguments = {"--grace", "600"}});
+  auto stub = stub_of(daemon);
+  const std::string id = submit(*stub, "sleep", R"({"ms":600000})");
+  grpc::ClientContext context;
+  v1::GetRequest get;
+  get.set_id(id);
+  for (v1::Job job; job.state() != v1::JOB_STATE_RUNNING;) {
+    grpc::ClientContext again;
+    ASSERT_TRUE(stub->Get(&again, get, &job).ok());
+  }
+  daemon.process().signal(SIGTERM);
+  // It drains: a submission is refused. Only then is the next signal the second one.
+  grpc::Status status;
+  while (status.ok()) {
+    grpc::ClientContext again;
+    v1::SubmitRequest request;
+    request.mutable_spec()->set_type("echo");
+    v1::SubmitResponse response;
+    status = stub->Submit(&again, request, &response);
+  }
+  EXPECT_EQ(status.error_code(), grpc::UNAVAILABLE);
+  daemon.process().signal(SIGINT);
+  EXPECT_EQ(daemon.process().wait().exit_code, 130);
+}
+
+TEST(Weftd, SurvivesAReaderOfItsOutputThatLeaves) {
+  Daemon daemon;
+  daemon.process().close_stdout();
+  auto stub = stub_of(daemon);
+  EXPECT_FALSE(submit(*stub, "echo", "x").empty());
+  daemon.process().signal(SIGTERM);
+  EXPECT_EQ(daemon.process().wait().exit_code, 0);
+}
+
+}  // namespace
+}  // namespace weft::testing

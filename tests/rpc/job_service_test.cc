@@ -1,0 +1,344 @@
+// JobService over a real store, hub and worker, by a real client.
+#include "daemon/rpc/job_service.h"
+
+#include <google/rpc/error_details.pb.h>
+#include <google/rpc/status.pb.h>
+#include <gtest/gtest.h>
+
+#include <future>
+
+#include "daemon/handlers/handlers.h"
+#include "daemon/rpc/server.h"
+#include "tests/support/worker_bed.h"
+
+namespace weft::testing {
+namespace {
+
+class FunctionMail final : public Mail {
+ public:
+  explicit FunctionMail(std::function<void()> function) : function_(std::move(function)) {}
+
+ private:
+  void deliver() override {
+    const std::unique_ptr<FunctionMail> self(this);
+    function_();
+  }
+  std::function<void()> function_;
+};
+
+class JobServiceTest : public ::testing::Test {
+ protected:
+  JobServiceTest() {
+    thread_ = std::thread([this] { run(); });
+    ready_.get_future().wait();
+    stub_ = v1::JobService::NewStub(grpc::CreateChannel("127.0.0.1:" + std::to_string(port_),
+                                                        grpc::InsecureChannelCredentials()));
+  }
+  ~JobServiceTest() override {
+    on_loop([this] { stop_->set(); });
+    thread_.join();
+  }
+
+  void on_loop(std::function<void()> function) {
+    std::promise<void> done;
+    loop_->post(*new FunctionMail([&] {
+      function();
+      done.set_value();
+    }));
+    done.get_future().wait();
+  }
+
+  grpc::Status submit(v1::JobSpec spec, v1::SubmitResponse* response) {
+    grpc::ClientContext context;
+    v1::SubmitRequest request;
+    *request.mutable_spec() = std::move(spec);
+    return stub_->Submit(&context, request, response);
+  }
+  std::string submit(const std::string& type, const std::string& payload,
+                     v1::StreamPolicy policy = v1::STREAM_POLICY_RUN) {
+    v1::JobSpec spec;
+    spec.set_type(type);
+    spec.set_payload(payload);
+    spec.set_stream_policy(policy);
+    v1::SubmitResponse response;
+    const grpc::Status status = submit(std::move(spec), &response);
+    EXPECT_TRUE(status.ok()) << status.error_message();
+    return response.id();
+  }
+  grpc::Status watch(v1::WatchRequest request, Read* read) {
+    grpc::ClientContext context;
+    auto reader = stub_->Watch(&context, request);
+    v1::Event event;
+    while (reader->Read(&event)) read->add(event);
+    return reader->Finish();
+  }
+
+  std::unique_ptr<v1::JobService::Stub> stub_;
+  JobService* service_ = nullptr;
+
+ private:
+  void run() {
+    EventLoop loop;
+    loop_ = &loop;
+    Registry registry;
+    register_stock_handlers(registry, {});
+    auto body = [this](WorkerBed& bed) { return serve(bed); };
+    loop.run(with_bed({}, std::move(registry), body));
+  }
+  Task<void> serve(WorkerBed& bed) {
+    Event stop;
+    JobService service(*bed.store, bed.hub, bed.registry, Random(7));
+    std::unique_ptr<RpcServer> server;
+    auto body = [&](TaskGroup& group) -> Task<void> {
+      auto started = RpcServer::start({}, {&service}, group);
+      server = *std::move(started);
+      stop_ = &stop;
+      service_ = &service;
+      port_ = server->port();
+      ready_.set_value();
+      co_await stop.wait();
+      co_await server->shutdown(std::chrono::milliseconds(500));
+    };
+    co_await with_group(body);
+  }
+
+  EventLoop* loop_ = nullptr;
+  Event* stop_ = nullptr;
+  uint16_t port_ = 0;
+  std::promise<void> ready_;
+  std::thread thread_;
+};
+
+std::string violated_field(const grpc::Status& status) {
+  google::rpc::Status details;
+  google::rpc::BadRequest detail;
+  if (!details.ParseFromString(status.error_details()) || details.details_size() == 0) return "";
+  details.details(0).UnpackTo(&detail);
+  return detail.field_violations(0).field();
+}
+
+TEST_F(JobServiceTest, SubmittedJobIsWatchedToItsEnd) {
+  const std::string id = submit("count", R"({"from":1,"to":5})");
+  v1::WatchRequest request;
+  request.set_id(id);
+  Read read;
+  EXPECT_TRUE(watch(request, &read).ok());
+  EXPECT_EQ(read.chunks, (std::vector<std::string>{"1", "2", "3", "4", "5"}));
+  ASSERT_TRUE(read.finished);
+  EXPECT_EQ(read.finished->state(), v1::JOB_STATE_SUCCEEDED);
+  grpc::ClientContext context;
+  v1::GetRequest get;
+  get.set_id(id);
+  v1::Job job;
+  EXPECT_TRUE(stub_->Get(&context, get, &job).ok());
+  EXPECT_EQ(job.state(), v1::JOB_STATE_SUCCEEDED);
+  EXPECT_EQ(job.spec().payload(), R"({"from":1,"to":5})");
+}
+
+TEST_F(JobServiceTest, RefusesAnUnknownTypeAndNamesTheNearestOne) {
+  v1::JobSpec spec;
+  spec.set_type("cuont");
+  v1::SubmitResponse response;
+  const grpc::Status status = submit(spec, &response);
+  EXPECT_EQ(status.error_code(), grpc::INVALID_ARGUMENT);
+  EXPECT_NE(status.error_message().find("did you mean 'count'?"), std::string::npos)
+      << status.error_message();
+  EXPECT_NE(status.error_message().find("sleep"), std::string::npos) << "lists those it knows";
+  EXPECT_EQ(violated_field(status), "spec.type");
+}
+
+TEST_F(JobServiceTest, RefusesAQueueNameOutsideItsAlphabet) {
+  v1::JobSpec spec;
+  spec.set_type("echo");
+  spec.set_queue("Not A Queue");
+  v1::SubmitResponse response;
+  const grpc::Status status = submit(spec, &response);
+  EXPECT_EQ(status.error_code(), grpc::INVALID_ARGUMENT);
+  EXPECT_NE(violated_field(status).find("queue"), std::string::npos) << violated_field(status);
+}
+
+TEST_F(JobServiceTest, SameIdAndSpecIsTheSameJob) {
+  v1::JobSpec spec;
+  spec.set_id("a-client-made-id");
+  spec.set_type("echo");
+  v1::SubmitResponse first;
+  v1::SubmitResponse second;
+  EXPECT_TRUE(submit(spec, &first).ok());
+  EXPECT_TRUE(submit(spec, &second).ok());
+  EXPECT_EQ(first.id(), second.id());
+  EXPECT_FALSE(first.existing());
+  EXPECT_TRUE(second.existing());
+  spec.set_payload("other");
+  EXPECT_EQ(submit(spec, &second).error_code(), grpc::INVALID_ARGUMENT);
+}
+
+TEST_F(JobServiceTest, UnknownJobIsNotFoundByEveryMethod) {
+  const std::string id = "0000000000000000";
+  v1::GetRequest get;
+  get.set_id(id);
+  v1::Job job;
+  grpc::ClientContext get_context;
+  EXPECT_EQ(stub_->Get(&get_context, get, &job).error_code(), grpc::NOT_FOUND);
+  v1::SendRequest send;
+  send.set_id(id);
+  v1::SendResponse sent;
+  grpc::ClientContext send_context;
+  EXPECT_EQ(stub_->Send(&send_context, send, &sent).error_code(), grpc::NOT_FOUND);
+  v1::CancelRequest cancel;
+  cancel.set_id(id);
+  v1::CancelResponse cancelled;
+  grpc::ClientContext cancel_context;
+  EXPECT_EQ(stub_->Cancel(&cancel_context, cancel, &cancelled).error_code(), grpc::NOT_FOUND);
+  v1::WatchRequest request;
+  request.set_id(id);
+  Read read;
+  EXPECT_EQ(watch(request, &read).error_code(), grpc::NOT_FOUND);
+  request.set_id("short");
+  EXPECT_EQ(watch(request, &read).error_code(), grpc::INVALID_ARGUMENT);
+}
+
+TEST_F(JobServiceTest, WatchBeyondTheEndIsOutOfRange) {
+  const std::string id = submit("count", R"({"to":3})");
+  v1::WatchRequest request;
+  request.set_id(id);
+  Read read;
+  EXPECT_TRUE(watch(request, &read).ok());
+  request.set_from_sequence(100);
+  EXPECT_EQ(watch(request, &read).error_code(), grpc::OUT_OF_RANGE);
+}
+
+TEST_F(JobServiceTest, TwoWatchersFromDifferentSequencesAreEachComplete) {
+  const std::string id = submit("count", R"({"to":2000})");
+  v1::WatchRequest request;
+  request.set_id(id);
+  Read all;
+  EXPECT_TRUE(watch(request, &all).ok());
+  request.set_from_sequence(1500);
+  Read tail;
+  EXPECT_TRUE(watch(request, &tail).ok());
+  EXPECT_EQ(all.chunks.size(), 2000u);
+  ASSERT_EQ(tail.chunks.size(), 501u);
+  EXPECT_EQ(tail.sequences.front(), 1500u);
+}
+
+class Attached {
+ public:
+  Attached(v1::JobService::Stub& stub, const std::string& id, uint64_t credit)
+      : stream_(stub.Attach(&context_)) {
+    v1::AttachRequest request;
+    request.mutable_open()->set_id(id);
+    request.mutable_open()->set_credit(credit);
+    stream_->Write(request);
+  }
+  void send(uint64_t number, const std::string& value) {
+    v1::AttachRequest request;
+    request.mutable_send()->set_number(number);
+    request.mutable_send()->set_value(value);
+    stream_->Write(request);
+  }
+  void credit(uint64_t sequence) {
+    v1::AttachRequest request;
+    request.set_credit(sequence);
+    stream_->Write(request);
+  }
+  // Reads until there are `chunks`, or the end.
+  void read(size_t chunks) {
+    v1::Event event;
+    while (got.chunks.size() < chunks && stream_->Read(&event)) got.add(event);
+  }
+  grpc::Status finish() {
+    v1::Event event;
+    while (stream_->Read(&event)) got.add(event);
+    return stream_->Finish();
+  }
+  auto& stream() { return *stream_; }
+  grpc::ClientContext& context() { return context_; }
+  Read got;
+
+ private:
+  grpc::ClientContext context_;
+  std::unique_ptr<grpc::ClientReaderWriter<v1::AttachRequest, v1::Event>> stream_;
+};
+
+TEST_F(JobServiceTest, AttachGivesCreditAndSends) {
+  const std::string id = submit("count", R"({"to":1000000000})", v1::STREAM_POLICY_PAUSE);
+  Attached attached(*stub_, id, 10);
+  attached.read(10);
+  EXPECT_EQ(attached.got.chunks[9], "10");
+  attached.send(1, R"({"step":1000})");
+  // The step changes at some later value, at the latest beyond the window.
+  attached.credit(20'000);
+  attached.read(20'000);
+  const auto& chunks = attached.got.chunks;
+  ASSERT_GE(chunks.size(), 20'000u);
+  EXPECT_EQ(std::stoll(chunks[19'999]) - std::stoll(chunks[19'998]), 1000);
+  v1::AttachRequest request;
+  request.mutable_cancel()->set_reason("enough");
+  attached.stream().Write(request);
+  attached.credit(1'000'000);  // what was computed ahead comes before the end
+  EXPECT_TRUE(attached.finish().ok());
+  ASSERT_TRUE(attached.got.finished);
+  EXPECT_EQ(attached.got.finished->state(), v1::JOB_STATE_CANCELLED);
+}
+
+TEST_F(JobServiceTest, AttachHalfClosedByTheClientGoesOnToTheEnd) {
+  const std::string id = submit("count", R"({"to":100})", v1::STREAM_POLICY_PAUSE);
+  Attached attached(*stub_, id, 1000);
+  attached.stream().WritesDone();
+  EXPECT_TRUE(attached.finish().ok());
+  EXPECT_EQ(attached.got.chunks.size(), 100u);
+  EXPECT_TRUE(attached.got.finished);
+}
+
+TEST_F(JobServiceTest, AttachRefusesMessagesInTheWrongOrder) {
+  grpc::ClientContext context;
+  auto stream = stub_->Attach(&context);
+  v1::AttachRequest request;
+  request.set_credit(5);
+  stream->Write(request);
+  const grpc::Status first = stream->Finish();
+  EXPECT_EQ(first.error_code(), grpc::INVALID_ARGUMENT) << first.error_message();
+
+  const std::string id = submit("sleep", R"({"ms":600000})");
+  for (const bool second_open : {true, false}) {
+    Attached attached(*stub_, id, 1);
+    v1::AttachRequest wrong;
+    if (second_open) wrong.mutable_open()->set_id(id);
+    attached.stream().Write(wrong);
+    EXPECT_EQ(attached.finish().error_code(), grpc::INVALID_ARGUMENT);
+  }
+  grpc::ClientContext empty_context;
+  auto empty = stub_->Attach(&empty_context);
+  empty->WritesDone();
+  EXPECT_EQ(empty->Finish().error_code(), grpc::INVALID_ARGUMENT);
+}
+
+TEST_F(JobServiceTest, RefusesASendOverItsLimit) {
+  const std::string id = submit("sleep", R"({"ms":600000})");
+  grpc::ClientContext context;
+  v1::SendRequest request;
+  request.set_id(id);
+  request.set_value(std::string(limits::kSendBytes + 1, 'x'));
+  v1::SendResponse response;
+  const grpc::Status status = stub_->Send(&context, request, &response);
+  EXPECT_EQ(status.error_code(), grpc::INVALID_ARGUMENT);
+  EXPECT_EQ(violated_field(status), "value");
+}
+
+TEST_F(JobServiceTest, DrainingRefusesSubmissionsOnly) {
+  const std::string id = submit("echo", "hello");
+  on_loop([this] { service_->drain(); });
+  v1::JobSpec spec;
+  spec.set_type("echo");
+  v1::SubmitResponse response;
+  const grpc::Status status = submit(spec, &response);
+  EXPECT_EQ(status.error_code(), grpc::UNAVAILABLE);
+  EXPECT_FALSE(status.error_details().empty());
+  v1::WatchRequest request;
+  request.set_id(id);
+  Read read;
+  EXPECT_TRUE(watch(request, &read).ok());
+}
+
+}  // namespace
+}  // namespace weft::testing

@@ -336,7 +336,10 @@ void BidiCall<RequestType, ResponseType>::start_read() {
 
 template <typename RequestType, typename ResponseType>
 void BidiCall<RequestType, ResponseType>::on_read(bool ok) {
-  read_ok_ = ok;
+  {
+    std::lock_guard lock(this->mutex_);  // after start_read(), which gRPC alone orders
+    read_ok_ = ok;
+  }
   this->loop().post(read_mail_);  // the read's reference goes with the mail
 }
 

@@ -119,8 +119,9 @@ Json job_json(const v1::Job& job, Format format) {
 }
 
 std::string job_table(const v1::Job& job) {
+  const Json json = job_json(job, Format::kTable);
   std::string out;
-  for (const auto& [key, value] : job_json(job, Format::kTable).items()) {
+  for (const auto& [key, value] : json.items()) {
     std::string name = key;
     name.resize(std::max<size_t>(name.size() + 2, 18), ' ');
     out += name + (value.is_string() ? value.get<std::string>() : value.dump()) + "\n";

@@ -139,13 +139,15 @@ TEST_F(Commands, EachLineTypedIntoAttachSteersTheJob) {
     if (step == 100'000) break;
     ASSERT_EQ(step, 1);
   }
-  attach.write("{\"step\":-1}\n");
+  attach.write("{\"step\":7}\n");
   for (;;) {
     const auto line = attach.read_line();
     ASSERT_TRUE(line.has_value()) << attach.err();
     const long long value = std::stoll(*line);
-    if (value < last) break;
+    const long long step = value - last;
     last = value;
+    if (step == 7) break;
+    ASSERT_EQ(step, 100'000);
   }
   EXPECT_EQ(daemon_.weft({"cancel", id}).exit_code, 0);
   EXPECT_EQ(attach.wait().exit_code, 11);

@@ -9,24 +9,23 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 # Who may include whom. A folder also sees its own headers; arrows point downward only.
+SCHEDULER = ["scheduler/base", "scheduler/runtime", "scheduler/jobs"]
 ALLOWED = {
     "scheduler/base": [],
     "scheduler/runtime": ["scheduler/base"],
-    "scheduler/jobs": ["scheduler/base", "proto"],
-    "daemon/store": ["scheduler/base", "scheduler/runtime", "scheduler/jobs", "proto"],
-    "daemon/stream": ["daemon/store", "scheduler/base", "scheduler/runtime", "scheduler/jobs", "proto"],
-    "daemon/worker": ["daemon/stream", "daemon/store", "scheduler/base", "scheduler/runtime", "scheduler/jobs",
-                      "proto"],
-    "daemon/handlers": ["daemon/worker", "scheduler/base", "scheduler/runtime", "scheduler/jobs"],
-    "daemon/rpc": ["daemon/worker", "daemon/stream", "daemon/store", "scheduler/base",
-                   "scheduler/runtime", "scheduler/jobs", "proto"],
+    "scheduler/jobs": ["scheduler/base"],
+    "daemon/store": [*SCHEDULER, "proto"],
+    "daemon/stream": ["daemon/store", *SCHEDULER, "proto"],
+    "daemon/worker": ["daemon/stream", "daemon/store", *SCHEDULER, "proto"],
+    "daemon/handlers": ["daemon/worker", *SCHEDULER],
+    "daemon/rpc": ["daemon/worker", "daemon/stream", "daemon/store", *SCHEDULER, "proto"],
     "daemon": ["daemon/rpc", "daemon/handlers", "daemon/worker", "daemon/stream", "daemon/store",
-               "scheduler/base", "scheduler/runtime", "scheduler/jobs", "proto"],
-    "client": ["scheduler/base", "scheduler/runtime", "proto"],
-    "client/cli": ["client", "scheduler/base", "scheduler/runtime", "proto"],
+               *SCHEDULER, "proto"],
+    "client": [*SCHEDULER, "proto"],
+    "client/cli": ["client", *SCHEDULER, "proto"],
 }
-# Folders that serve any program, so no protocol and no store reaches them.
-PLAIN = ["scheduler/base", "scheduler/runtime"]
+# Folders that serve any program: no protocol and no store reaches them.
+PLAIN = SCHEDULER
 FOREIGN = re.compile(r"<(grpc|grpcpp|google|hiredis|sqlite3|spdlog|openssl|CLI|nlohmann)[/.]")
 PUBLIC = {"base": "scheduler/base", "runtime": "scheduler/runtime",
           "jobs": "scheduler/jobs", "store": "daemon/store",

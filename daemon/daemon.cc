@@ -3,6 +3,7 @@
 
 #include <signal.h>
 #include <spdlog/spdlog.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -27,6 +28,14 @@
 
 namespace weft {
 namespace {
+
+// A connection takes two descriptors, and the usual limit of 1024 was made for select().
+void allow_many_descriptors() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
 
 // A failure at start: one sentence for the person who started us.
 int refuse_to_start(const Status& status) {
@@ -171,6 +180,7 @@ Task<void> Daemon::serve(TaskGroup& group) {
 }  // namespace
 
 int run_daemon(const Config& config) {
+  allow_many_descriptors();
   signal(SIGPIPE, SIG_IGN);            // a reader of our output that leaves is no reason to die
   EventLoop loop;                      // descriptors only; every other part lives on it
   SignalSet signals{SIGTERM, SIGINT};  // before any thread starts: all inherit the mask

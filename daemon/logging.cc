@@ -1,6 +1,7 @@
 // spdlog's asynchronous logger with a JSON formatter of our own.
 #include "daemon/logging.h"
 
+#include <grpc/support/log.h>
 #include <spdlog/async.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/sinks/stdout_sinks.h>
@@ -73,6 +74,14 @@ class JsonFormatter final : public spdlog::formatter {
   }
 };
 
+// gRPC's own messages, which it would write to stderr in a form of its own.
+void log_for_grpc(gpr_log_func_args* message) {
+  const auto level = message->severity == GPR_LOG_SEVERITY_ERROR  ? spdlog::level::warn
+                     : message->severity == GPR_LOG_SEVERITY_INFO ? spdlog::level::info
+                                                                  : spdlog::level::debug;
+  spdlog::log(level, "grpc: {}", message->message);
+}
+
 }  // namespace
 
 std::string json_escape(std::string_view text) {
@@ -121,13 +130,16 @@ void start_logging(const std::string& level, LogFormat format) {
                                              spdlog::async_overflow_policy::overrun_oldest);
   logger->set_level(spdlog::level::from_str(level));
   spdlog::set_default_logger(std::move(logger));
+  gpr_set_log_function(&log_for_grpc);
 }
 
 void stop_logging() {
   if (const size_t dropped = spdlog::thread_pool()->overrun_counter(); dropped > 0) {
     spdlog::warn("{} log lines were dropped because stderr was not read fast enough", dropped);
   }
-  spdlog::shutdown();
+  gpr_set_log_function(nullptr);
+  // Only the thread: whoever still logs finds a logger that drops the line.
+  spdlog::details::registry::instance().set_tp(nullptr);
 }
 
 }  // namespace weft

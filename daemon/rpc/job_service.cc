@@ -44,7 +44,10 @@ Status JobService::check_type(const std::string& type) const {
     message += ": did you mean '" + close + "'?";
   }
   message += message.back() == '?' ? " It has" : ": it has";
-  for (size_t i = 0; i < types.size(); ++i) message += (i == 0 ? " " : ", ") + types[i];
+  for (size_t i = 0; i < std::min(types.size(), limits::kTypesListed); ++i) {
+    message += (i == 0 ? " " : ", ") + types[i];
+  }
+  if (types.size() > limits::kTypesListed) message += ", …";
   return field_error("spec.type", message);
 }
 

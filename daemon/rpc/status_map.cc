@@ -4,6 +4,8 @@
 #include <google/rpc/error_details.pb.h>
 #include <google/rpc/status.pb.h>
 
+#include <weft/base/limits.h>
+
 namespace weft {
 namespace {
 
@@ -13,12 +15,20 @@ void add_detail(google::rpc::Status& status, const google::protobuf::Message& de
   status.add_details()->PackFrom(detail);
 }
 
+// Status and details travel as metadata, of which clients take 8 KiB in all.
+std::string shortened(std::string_view message) {
+  if (message.size() <= limits::kStatusMessageBytes) return std::string(message);
+  size_t end = limits::kStatusMessageBytes;
+  while (end > 0 && (static_cast<unsigned char>(message[end]) & 0xC0) == 0x80) --end;
+  return std::string(message.substr(0, end)) + "…";
+}
+
 }  // namespace
 
 grpc::Status to_grpc(const Status& status) {
   if (status.ok()) return grpc::Status::OK;
   const auto code = static_cast<grpc::StatusCode>(status.code());
-  const std::string message(from_absl(status.message()));
+  const std::string message = shortened(from_absl(status.message()));
   google::rpc::Status rich;
   rich.set_code(static_cast<int>(status.code()));
   rich.set_message(message);

@@ -58,20 +58,22 @@ inline constexpr int kCheckpointLatePages = 32'000;   // …and that a busy one 
 inline constexpr size_t kReadBatchBytes = 256 << 10;  // bytes of one page of a chunk log
 
 // gRPC.
-inline constexpr int kMessageBytes = 8 << 20;       // both ways
-inline constexpr size_t kConnections = 1000;        // sockets accepted at once
-inline constexpr size_t kCalls = 20'000;            // calls in flight, watches included
-inline constexpr size_t kCallQueueMessages = 64;    // answers queued in one call
-inline constexpr size_t kCallQueueBytes = 1 << 20;  // bytes queued in one call
-inline constexpr int kHandshakeMs = 3000;           // a silent connection is closed
-inline constexpr size_t kAcceptorsPerMethod = 64;   // calls of a burst taken without a round trip
-inline constexpr int kKeepaliveMs = 20'000;         // an idle connection is asked if it lives…
-inline constexpr int kKeepaliveTimeoutMs = 10'000;  // …and closed without an answer in this time
-inline constexpr int kMinPingMs = 5000;             // a client that pings more often is closed
-inline constexpr size_t kSenderBytes = 128;         // a consumer's name for its sends
-inline constexpr int64_t kQuietMs = 50;             // at shutdown: readers silent this long, or…
-inline constexpr int64_t kQuietMsMax = 2000;        // …this long in all, are sent away
-inline constexpr int kReflectionThreads = 8;        // gRPC's reflection holds a thread a stream
+inline constexpr int kMessageBytes = 8 << 20;        // both ways
+inline constexpr size_t kConnections = 1000;         // sockets accepted at once
+inline constexpr size_t kCalls = 20'000;             // calls in flight, watches included
+inline constexpr size_t kCallQueueMessages = 64;     // answers queued in one call
+inline constexpr size_t kCallQueueBytes = 1 << 20;   // bytes queued in one call
+inline constexpr int kHandshakeMs = 3000;            // a silent connection is closed
+inline constexpr size_t kAcceptorsPerMethod = 64;    // calls of a burst taken without a round trip
+inline constexpr int kKeepaliveMs = 20'000;          // an idle connection is asked if it lives…
+inline constexpr int kKeepaliveTimeoutMs = 10'000;   // …and closed without an answer in this time
+inline constexpr int kMinPingMs = 5000;              // a client that pings more often is closed
+inline constexpr size_t kSenderBytes = 128;          // a consumer's name for its sends
+inline constexpr int64_t kQuietMs = 50;              // at shutdown: readers silent this long, or…
+inline constexpr int64_t kQuietMsMax = 2000;         // …this long in all, are sent away
+inline constexpr size_t kStatusMessageBytes = 1024;  // an error travels as metadata: 8 KiB in all
+inline constexpr size_t kTypesListed = 20;    // job types named in an error about an unknown one
+inline constexpr int kReflectionThreads = 8;  // gRPC's reflection holds a thread a stream
 
 // Daemon.
 inline constexpr size_t kLogQueue = 8192;       // log lines that wait for a slow stderr

@@ -1,0 +1,62 @@
+// StoreWrapper: passes every verb on to another store; tests override what they want to go wrong.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <weft/store/store.h>
+
+namespace weft::testing {
+
+class StoreWrapper : public Store {
+ public:
+  explicit StoreWrapper(std::unique_ptr<Store> wrapped) : inner(std::move(wrapped)) {}
+
+  Task<std::vector<StatusOr<Submitted>>> submit(std::vector<v1::JobSpec> specs) override {
+    return inner->submit(std::move(specs));
+  }
+  Task<StatusOr<Taken>> settle_and_take(std::vector<Settlement> settlements,
+                                        TakeRequest take) override {
+    return inner->settle_and_take(std::move(settlements), std::move(take));
+  }
+  Task<std::vector<Status>> release(std::vector<Token> tokens) override {
+    return inner->release(std::move(tokens));
+  }
+  Task<std::vector<Status>> save_progress(
+      std::vector<std::pair<Token, v1::Progress>> progress) override {
+    return inner->save_progress(std::move(progress));
+  }
+  Task<StatusOr<v1::CancelResponse>> cancel(std::string job_id, std::string reason) override {
+    return inner->cancel(std::move(job_id), std::move(reason));
+  }
+  Task<StatusOr<v1::Job>> get(std::string job_id, bool with_payload) override {
+    return inner->get(std::move(job_id), with_payload);
+  }
+  Task<std::vector<Status>> append(std::vector<Append> appends) override {
+    return inner->append(std::move(appends));
+  }
+  Task<StatusOr<StreamPage>> read(std::string job_id, uint64_t from_sequence,
+                                  size_t max_bytes) override {
+    return inner->read(std::move(job_id), from_sequence, max_bytes);
+  }
+  Task<Status> trim(std::string job_id, uint64_t first_sequence) override {
+    return inner->trim(std::move(job_id), first_sequence);
+  }
+  Task<StatusOr<uint64_t>> send(std::string job_id, std::string sender, uint64_t number,
+                                std::string value) override {
+    return inner->send(std::move(job_id), std::move(sender), number, std::move(value));
+  }
+  Task<StatusOr<std::vector<StoredSend>>> read_sends(std::string job_id, uint64_t after) override {
+    return inner->read_sends(std::move(job_id), after);
+  }
+  void consumed(const Token& token, uint64_t number) override { inner->consumed(token, number); }
+  void set_listener(StoreListener* listener) override { inner->set_listener(listener); }
+  StoreStats stats() const override { return inner->stats(); }
+  Task<void> close() override { return inner->close(); }
+
+  std::unique_ptr<Store> inner;
+};
+
+}  // namespace weft::testing

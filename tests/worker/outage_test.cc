@@ -1,0 +1,172 @@
+// A store that cannot commit for a while: nothing is lost, nothing runs twice.
+#include <gmock/gmock.h>
+
+#include "tests/support/coro_test.h"
+#include "tests/support/store_wrapper.h"
+#include "tests/support/worker_bed.h"
+
+namespace weft {
+namespace {
+
+using testing::BedOptions;
+using testing::Read;
+using testing::read;
+using testing::settle_down;
+using testing::with_bed;
+using testing::WorkerBed;
+
+Status unavailable() {
+  return retry_error(StatusCode::kUnavailable, "the disk is full: make room", 1000);
+}
+
+// While `down`, a worker's verbs fail; each take and settle is counted.
+class OutageStore final : public testing::StoreWrapper {
+ public:
+  using StoreWrapper::StoreWrapper;
+  Task<StatusOr<Taken>> settle_and_take(std::vector<Settlement> settlements,
+                                        TakeRequest take) override {
+    most_asked = std::max(most_asked, take.max_jobs);
+    most_settled = std::max(most_settled, settlements.size());
+    ++calls;
+    if (down) {
+      co_await yield_now();
+      co_return unavailable();
+    }
+    auto next = inner->settle_and_take(std::move(settlements), std::move(take));
+    co_return co_await next;
+  }
+  Task<std::vector<Status>> append(std::vector<Append> appends) override {
+    if (down) {
+      co_await yield_now();
+      co_return std::vector<Status>(appends.size(), unavailable());
+    }
+    auto next = inner->append(std::move(appends));
+    co_return co_await next;
+  }
+  Task<std::vector<Status>> release(std::vector<Token> tokens) override {
+    if (down) {
+      co_await yield_now();
+      co_return std::vector<Status>(tokens.size(), unavailable());
+    }
+    auto next = inner->release(std::move(tokens));
+    co_return co_await next;
+  }
+  bool down = false;
+  size_t most_asked = 0;
+  size_t most_settled = 0;
+  size_t calls = 0;
+};
+
+class Outage {
+ public:
+  Outage() {
+    auto made = std::make_unique<OutageStore>(*open_store("memory:"));
+    store = made.get();
+    options.store = std::move(made);
+  }
+  BedOptions options;
+  OutageStore* store;
+};
+
+CORO_TEST(Outage, SettlementsAreKeptAndToldLater) {
+  Outage outage;
+  int runs = 0;
+  Registry registry;
+  auto handler = [&](Job job) -> Task<std::string> {
+    ++runs;
+    co_await job.sleep(std::chrono::milliseconds(10));
+    co_return "done";
+  };
+  registry.add("it", make_handler(handler));
+  OutageStore& store = *outage.store;
+  auto body = [&](WorkerBed& bed) -> Task<void> {
+    const std::string id = co_await bed.submit("it");
+    co_await settle_down();
+    store.down = true;
+    co_await sleep_for(std::chrono::seconds(30));
+    EXPECT_EQ(bed.worker.stats().settlements_pending, 1u);
+    const size_t calls = store.calls;
+    EXPECT_LT(calls, 30u);  // it backs off
+    store.down = false;
+    const v1::Finished end = co_await bed.finished(id);
+    EXPECT_EQ(end.outcome().result(), "done");
+    EXPECT_EQ(runs, 1);
+  };
+  co_await with_bed(std::move(outage.options), std::move(registry), body);
+}
+
+CORO_TEST(Outage, ChunksAreKeptAndShownLaterWithoutGapOrRepeat) {
+  Outage outage;
+  Registry registry;
+  auto handler = [](Job job) -> Stream<std::string> {
+    for (int i = 1; i <= 10'000; ++i) {
+      co_yield std::to_string(i);
+      if (i % 100 == 0) co_await job.sleep(std::chrono::milliseconds(10));
+    }
+  };
+  registry.add("it", make_handler(handler));
+  OutageStore& store = *outage.store;
+  auto body = [&](WorkerBed& bed) -> Task<void> {
+    const std::string id = co_await bed.submit("it");
+    auto reader = co_await bed.attach(id, UINT64_MAX);
+    Read got = co_await read(*reader, 500);
+    store.down = true;
+    co_await sleep_for(std::chrono::seconds(10));
+    store.down = false;
+    const Read rest = co_await read(*reader);
+    got.chunks.insert(got.chunks.end(), rest.chunks.begin(), rest.chunks.end());
+    WEFT_ASSERT(got.chunks.size() == 10'000);
+    for (size_t i = 0; i < got.chunks.size(); ++i) {
+      WEFT_ASSERT(got.chunks[i] == std::to_string(i + 1));
+    }
+    EXPECT_EQ(rest.finished->state(), v1::JOB_STATE_SUCCEEDED);
+  };
+  co_await with_bed(std::move(outage.options), std::move(registry), body);
+}
+
+CORO_TEST(Outage, HandBackIsRepeatedUntilTheStoreTakesIt) {
+  Outage outage;
+  Registry registry;
+  auto handler = [](Job job) -> Task<void> { co_await job.sleep(std::chrono::hours(1)); };
+  registry.add("it", make_handler(handler));
+  OutageStore& store = *outage.store;
+  auto body = [&](WorkerBed& bed) -> Task<void> {
+    const std::string id = co_await bed.submit("it");
+    co_await settle_down();
+    store.down = true;
+    bed.worker.drain(std::chrono::nanoseconds(0));
+    co_await sleep_for(std::chrono::seconds(5));
+    EXPECT_EQ(bed.worker.stats().resident, 1u);
+    store.down = false;
+    co_await sleep_for(std::chrono::seconds(5));
+    const v1::Job job = co_await bed.get(id);
+    EXPECT_EQ(job.state(), v1::JOB_STATE_QUEUED);
+  };
+  co_await with_bed(std::move(outage.options), std::move(registry), body);
+}
+
+CORO_TEST(Outage, TakesAreBoundedAndCarryTheSettlementsOfATurn) {
+  Outage outage;
+  Registry registry;
+  auto handler = [](Job) -> Task<void> { co_return; };
+  registry.add("it", make_handler(handler));
+  OutageStore& store = *outage.store;
+  auto body = [&](WorkerBed& bed) -> Task<void> {
+    std::vector<v1::JobSpec> specs(2000);
+    for (v1::JobSpec& spec : specs) {
+      spec.set_type("it");
+      spec.set_queue("default");
+    }
+    store.calls = 0;
+    const auto answers = co_await bed.store->submit(std::move(specs));
+    co_await settle_down();
+    EXPECT_EQ(bed.worker.stats().succeeded, 2000u);
+    EXPECT_EQ(store.most_asked, limits::kTakeBatch);
+    EXPECT_GE(store.most_settled, limits::kTakeBatch / 2);
+    EXPECT_LT(store.calls, 40u);
+  };
+  co_await with_bed(std::move(outage.options), std::move(registry), body);
+}
+
+}  // namespace
+}  // namespace weft

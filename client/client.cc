@@ -50,7 +50,7 @@ Status call(ClientCore& core,
     if (status.code() != StatusCode::kUnavailable) return status;
     const auto pause = backoff.next(core.options.retry_for_ms);
     if (!pause || std::chrono::system_clock::now() + *pause >= deadline) return status;
-    std::this_thread::sleep_for(*pause);
+    core.wait_to_reconnect(*pause);
   }
 }
 
@@ -58,7 +58,8 @@ Status call(ClientCore& core,
 
 ClientCore::ClientCore(ClientOptions client_options)
     : options(std::move(client_options)),
-      stub(v1::JobService::NewStub(open_channel(options.server))),
+      channel(open_channel(options.server)),
+      stub(v1::JobService::NewStub(channel)),
       sender([] {
         Random random = Random::from_system();
         return make_incarnation(random);
@@ -72,6 +73,14 @@ std::string ClientCore::new_job_id() {
 uint64_t ClientCore::random() {
   std::lock_guard lock(mutex_);
   return random_.next();
+}
+
+void ClientCore::wait_to_reconnect(std::chrono::milliseconds duration) {
+  if (channel->GetState(/*try_to_connect=*/true) == GRPC_CHANNEL_READY) {
+    std::this_thread::sleep_for(duration);  // connected: it is the server that asks for patience
+  } else {
+    channel->WaitForConnected(std::chrono::system_clock::now() + duration);
+  }
 }
 
 Client::Client(ClientOptions options) : core_(std::make_shared<ClientCore>(std::move(options))) {}

@@ -3,6 +3,7 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <chrono>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -20,8 +21,12 @@ class ClientCore {
 
   std::string new_job_id();
   uint64_t random();
+  // Waits before another try, shorter when the connection comes back. gRPC makes no progress with a
+  // connection while no thread is in one of its calls, so this waits inside of one.
+  void wait_to_reconnect(std::chrono::milliseconds duration);
 
   const ClientOptions options;
+  const std::shared_ptr<grpc::Channel> channel;
   const std::unique_ptr<v1::JobService::Stub> stub;
   const std::string sender;  // names this client, so that a repeated send is taken once
 

@@ -1,4 +1,5 @@
 // The reconnecting read loop that watches and attachments share.
+#include <algorithm>
 #include <utility>
 
 #include <weft/client/event_reader.h>
@@ -48,8 +49,15 @@ grpc::Status EventReader::close_call() {
 }
 
 bool EventReader::pause(std::chrono::milliseconds duration) {
-  std::unique_lock lock(mutex_);
-  stopping_.wait_for(lock, duration, [this] { return stopped_; });
+  constexpr std::chrono::milliseconds kSlice(100);  // how late stop() may be noticed
+  const bool connected = core_->channel->GetState(false) == GRPC_CHANNEL_READY;
+  while (duration.count() > 0) {
+    if (std::lock_guard lock(mutex_); stopped_) return false;
+    core_->wait_to_reconnect(std::min(duration, kSlice));
+    if (!connected && core_->channel->GetState(false) == GRPC_CHANNEL_READY) break;
+    duration -= kSlice;
+  }
+  std::lock_guard lock(mutex_);
   return !stopped_;
 }
 
@@ -108,7 +116,6 @@ StatusOr<std::optional<v1::Event>> EventReader::next() {
 void EventReader::stop() {
   std::lock_guard lock(mutex_);
   stopped_ = true;
-  stopping_.notify_all();
   if (call_ != nullptr) call_->cancel();
 }
 

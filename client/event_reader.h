@@ -4,7 +4,6 @@
 #include <grpcpp/grpcpp.h>
 
 #include <chrono>
-#include <condition_variable>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -67,7 +66,6 @@ class EventReader {
   std::chrono::steady_clock::time_point opened_at_;
 
   std::mutex mutex_;  // guards the two below
-  std::condition_variable stopping_;
   bool stopped_ = false;
   std::shared_ptr<EventCall> call_;
 };

@@ -14,7 +14,7 @@ say "1/5 packages"
 deploy/install-deps.sh
 
 say "2/5 build weftd and weft in build/"
-cmake --preset release --log-level=WARNING
+cmake --preset release --log-level=WARNING >/dev/null
 cmake --build build -j "$(nproc)" --target weftd weft
 
 state=$(mktemp -d "${TMPDIR:-/tmp}/weft-quickstart.XXXXXX")

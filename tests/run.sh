@@ -12,7 +12,7 @@ builds=("$@")
 [ ${#builds[@]} -gt 0 ] || builds=(release asan tsan)
 jobs=${WEFT_JOBS:-$(nproc)}
 # What runs under ThreadSanitizer: the folders whose code has threads.
-tsan_folders=(base runtime store stream worker rpc client)
+tsan_folders=(base runtime jobs store store_contract stream worker rpc client)
 
 running=
 stop_running() { [ -z "$running" ] || kill -TERM -- "-$running" 2>/dev/null || true; }
@@ -77,7 +77,7 @@ for build in "${builds[@]}"; do
   fi
   phase=$SECONDS
   echo "== $build: configure and build in $folder (${jobs} jobs)"
-  if ! run cmake --preset "$build" --log-level=WARNING ||
+  if ! run cmake --preset "$build" --log-level=WARNING >/dev/null ||
     ! run cmake --build "$folder" -j "$jobs" --target "${targets[@]}"; then
     echo "== $build: the build failed"
     failed=$((failed + 1))

@@ -31,6 +31,8 @@ double cpu_seconds() {
   return of(usage.ru_utime) + of(usage.ru_stime);
 }
 
+std::string wanted;  // part of the names of the measurements to run
+
 struct Counts {
   uint64_t done = 0;
   std::vector<double> latency_us;
@@ -150,6 +152,7 @@ void report(const char* what, size_t in_flight, Counts& counts, double wall, dou
 
 template <typename Body>
 void measure(const std::string& url, const char* what, size_t in_flight, Body body) {
+  if (std::string(what).find(wanted) == std::string::npos) return;
   EventLoop loop;
   auto opened = open_store(url, {.queued_per_queue = 10'000'000});
   if (!opened.ok()) {
@@ -242,11 +245,14 @@ void run_all(const std::string& name, const std::string& folder) {
 }  // namespace
 }  // namespace weft
 
+// store_bench [memory|sqlite|all [PART_OF_A_NAME]]
 int main(int argc, char** argv) {
+  const std::string kind = argc > 1 ? argv[1] : "all";
+  if (argc > 2) weft::wanted = argv[2];
   std::string folder = "store_bench_XXXXXX";
   if (mkdtemp(folder.data()) == nullptr) return 1;
   for (const char* name : {"memory", "sqlite"}) {
-    if (argc > 1 && std::string(argv[1]) != name) continue;
+    if (kind != "all" && kind != name) continue;
     weft::run_all(name, folder);
   }
   std::filesystem::remove_all(folder);

@@ -5,6 +5,9 @@
 namespace weft {
 
 StatusOr<std::unique_ptr<Database>> Database::open(const std::string& path, Mode mode) {
+  // SQLite's memory statistics take a lock at every allocation, and nobody reads them. Refused, and
+  // harmless, once SQLite is in use.
+  [[maybe_unused]] static const int configured = sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
   sqlite3* handle = nullptr;
   // NOMUTEX: a connection is used by one thread at a time.
   const int flags =

@@ -270,7 +270,10 @@ std::unique_ptr<v1::Job> Writer::whole_job(LiveJob& live) {
     return std::move(live.job);
   }
   JobRow found;
-  if (!select_job(live.id, true, found)) return nullptr;
+  if (!select_job(live.id, true, found)) {
+    database_.note(SQLITE_CORRUPT);  // it was there when it was queued
+    return nullptr;
+  }
   return std::make_unique<v1::Job>(std::move(found.job));
 }
 

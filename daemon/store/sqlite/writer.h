@@ -5,6 +5,7 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <weft/base/random.h>
@@ -66,7 +67,11 @@ class Writer {
   void finish_transaction();
   void publish();
 
-  std::vector<StoreEvent> take_events() { return std::move(events_); }
+  std::vector<StoreEvent> take_events() {
+    std::vector<StoreEvent> next;
+    next.reserve(events_.size());  // the next transaction is likely to be alike
+    return std::exchange(events_, std::move(next));
+  }
   size_t queued() const { return queues_.size(); }
   size_t running() const { return running_; }
   uint64_t stale_tokens() const { return stale_tokens_; }

@@ -57,8 +57,9 @@ std::vector<std::string> lines_of(const std::string& command) {
 }
 
 std::vector<std::string> sha256sum(const fs::path& folder) {
-  return lines_of("cd '" + folder.string() +
-                  "' && find . -type f -printf '%P\\0' | LC_ALL=C sort -z | xargs -0 -r sha256sum --");
+  return lines_of(
+      "cd '" + folder.string() +
+      "' && find . -type f -printf '%P\\0' | LC_ALL=C sort -z | xargs -0 -r sha256sum --");
 }
 
 Task<Read> digest(std::string root, std::string path) {

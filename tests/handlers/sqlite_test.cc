@@ -68,6 +68,7 @@ CORO_TEST(OnSqlite, HandedBackJobGoesOnInTheNextProcess) {
   };
   co_await with_stock_bed(folder.url(), first);
   auto second = [&](WorkerBed& bed) -> Task<void> {
+    co_await bed.finished(id);
     auto reader = co_await bed.watch(id);
     const Read got = co_await read(*reader);
     // The new attempt gets the send again, from its own first value on.

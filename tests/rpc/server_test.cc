@@ -220,8 +220,8 @@ TEST(RpcServer, PortInUseIsOneClearError) {
   const Status status = server.on_loop([&] {
     RpcServerOptions options;
     options.port = server.port();
-    TaskGroup* none = nullptr;
-    return RpcServer::start(options, {&other}, *none).status();
+    TaskGroup group;
+    return RpcServer::start(options, {&other}, group).status();
   });
   EXPECT_EQ(status.code(), StatusCode::kAlreadyExists);
   EXPECT_NE(status.ToString().find("in use"), std::string::npos);

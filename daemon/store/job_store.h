@@ -2,6 +2,7 @@
 // after its commit.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -34,6 +35,7 @@ class Settlement {
   v1::JobState state;  // SUCCEEDED, DEAD or CANCELLED
   v1::Outcome outcome;
   uint64_t last_sequence;  // the settle is refused until the store has the stream up to here
+  std::optional<v1::Progress> progress;  // the attempt's last one, when that is not saved yet
 };
 
 // What a worker can start now.

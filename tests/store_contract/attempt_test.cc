@@ -217,6 +217,26 @@ STORE_TEST(ProgressIsKept) {
   EXPECT_EQ(stored.progress().message(), "half");
 }
 
+STORE_TEST(SettleKeepsTheLastProgress) {
+  const v1::Job job = co_await harness.run_one();
+  v1::Progress progress;
+  progress.set_fraction(1);
+  progress.set_message("all");
+  std::vector<Settlement> one;
+  one.emplace_back(Harness::token_of(job), v1::JOB_STATE_SUCCEEDED, v1::Outcome(), 0);
+  one.back().progress = progress;
+  one.emplace_back(Harness::token_of(job), v1::JOB_STATE_SUCCEEDED, v1::Outcome(), 0);
+  one.back().progress.emplace().set_message("late");
+  TakeRequest nothing;
+  const auto taken = co_await harness.store().settle_and_take(one, nothing);
+  EXPECT_TRUE(taken.ok()) << taken.status();
+  const v1::Job stored = co_await harness.get(job.spec().id());
+  EXPECT_EQ(stored.progress().fraction(), 1);
+  EXPECT_EQ(stored.progress().message(), "all");
+  WEFT_ASSERT(harness.told.finished.size() == 1);
+  EXPECT_EQ(harness.told.finished[0].progress().message(), "all");
+}
+
 STORE_TEST(QueuedJobIsCancelledAtOnce) {
   const std::string id = co_await harness.add(Harness::make_spec());
   const auto answer = co_await harness.store().cancel(id, "not needed");

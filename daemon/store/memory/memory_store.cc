@@ -294,6 +294,7 @@ class MemoryStore final : public Store {
     }
     WEFT_RETURN_IF_ERROR(
         check_no_gap(token.job_id, record->job.last_sequence(), settlement.last_sequence));
+    if (settlement.progress) *record->job.mutable_progress() = *std::move(settlement.progress);
     settle(record->job, static_cast<JobState>(settlement.state), std::move(settlement.outcome),
            wall_ns());
     --running_;

@@ -96,6 +96,7 @@ Status Writer::settle(Settlement& settlement, int64_t wall_ns) {
   }
   WEFT_RETURN_IF_ERROR(
       check_no_gap(token.job_id, live->job->last_sequence(), settlement.last_sequence));
+  if (settlement.progress) *live->job->mutable_progress() = *std::move(settlement.progress);
   weft::settle(*live->job, static_cast<JobState>(settlement.state), std::move(settlement.outcome),
                wall_ns);
   finish(*live, std::move(live->job));

@@ -57,7 +57,7 @@ Task<void> ProducerImpl::wait_for_room() {
       co_await yield_now();
       continue;
     }
-    if (full()) state_->hold_head();
+    state_->hold_head();
     share_ = 0;
     co_await room_.wait();
   }
@@ -134,6 +134,10 @@ bool ProducerImpl::full() const {
          bytes_ - trimmed_bytes_ >= hub_.options().stream_bytes;
 }
 
+bool ProducerImpl::held_by_bound() const {
+  return full() && (state_->attached_count > 0 || policy_ != v1::STREAM_POLICY_PAUSE);
+}
+
 void ProducerImpl::update() {
   compute_limits();
   if (below_limits()) room_.notify_all();
@@ -180,6 +184,11 @@ void ProducerImpl::on_refused(const Status& why) {
   scope_.cancel(CancelReason::kLeaseLost);
 }
 
+void ProducerImpl::fail(Status why) {
+  failed_ = std::move(why);
+  scope_.cancel(CancelReason::kSiblingFailed);
+}
+
 uint64_t ProducerImpl::cut_below(uint64_t cursor) const {
   const auto after = std::partition_point(marks_.begin(), marks_.end(),
                                           [&](const Mark& mark) { return mark.last < cursor; });
@@ -204,6 +213,7 @@ bool Producer::must_wait() const { return impl_->must_wait(); }
 Task<void> Producer::wait_for_room() { return impl_->wait_for_room(); }
 Status Producer::push(std::string_view chunk) { return impl_->push(chunk); }
 Task<Status> Producer::flush() { return impl_->flush(); }
+const Status& Producer::failed() const { return impl_->failed(); }
 uint64_t Producer::last_sequence() const { return impl_->last_sequence(); }
 
 }  // namespace weft

@@ -22,7 +22,7 @@ class ProducerImpl;
 class Producer {
  public:
   // `job` as taken. `scope` is cancelled with kLeaseLost when the store refuses the token, and with
-  // kConsumerGone when the stream policy says so.
+  // kConsumerGone when the stream policy says so, and with kSiblingFailed when failed().
   Producer(StreamHub& hub, const v1::Job& job, Token token, CancelScope& scope);
   ~Producer();
   Producer(const Producer&) = delete;
@@ -38,8 +38,11 @@ class Producer {
   Task<void> wait_for_room();
   // Adds a chunk; sent at the end of the turn. Errors: INVALID_ARGUMENT over limits::kChunkBytes.
   Status push(std::string_view chunk);
-  // Returns when everything pushed is stored. Errors: ABORTED, the token is stale.
+  // Returns when everything pushed is stored. Errors: ABORTED, the token is stale; NOT_FOUND, the
+  // job was removed; else this attempt's chunks cannot be stored, those of another one may be.
   Task<Status> flush();
+  // Not OK: the stream can hold no more and no room can be made, so the job cannot end well.
+  const Status& failed() const;
   // Of the newest chunk pushed; 0: none.
   uint64_t last_sequence() const;
 

@@ -38,6 +38,9 @@ class ProducerImpl final : public ListNode<ProducerImpl>, private Timer {
   ChunkBlockPtr next_block();
   void on_stored(const ChunkBlock& block);
   void on_refused(const Status& why);
+  // The stream can hold no more: ends the attempt.
+  void fail(Status why);
+  const Status& failed() const { return failed_; }
 
   // Credit, commits or the head moved: lets the job go on if it may.
   void update();
@@ -45,10 +48,13 @@ class ProducerImpl final : public ListNode<ProducerImpl>, private Timer {
 
   // The stream has reached its bound.
   bool full() const;
+  // …and that is what the job waits for.
+  bool held_by_bound() const;
   // The highest place below `cursor` where the stream can be cut; 0: none.
   uint64_t cut_below(uint64_t cursor) const;
   // The lowest place where it can be cut.
   uint64_t first_cut() const { return marks_.empty() ? 0 : marks_.front().last; }
+  uint64_t trimmed_bytes() const { return trimmed_bytes_; }
   void on_trimmed(uint64_t first);
 
  private:
@@ -84,6 +90,7 @@ class ProducerImpl final : public ListNode<ProducerImpl>, private Timer {
   Event room_;
   Event stored_;
   Status refused_;
+  Status failed_;
 };
 
 }  // namespace weft::internal

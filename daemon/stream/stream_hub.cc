@@ -99,7 +99,10 @@ Task<bool> HubImpl::trim_all() {
   for (const StreamStatePtr& state : std::exchange(trims_, {})) {
     state->trim_wanted = false;
     const uint64_t cut = state->head_cut();
-    if (cut == 0) continue;
+    if (cut == 0) {  // a reader has come that still wants what was to go
+      state->hold_head();
+      continue;
+    }
     Task<Status> trim = store_.trim(state->job_id(), cut + 1);
     const Status answer = co_await trim;
     if (answer.ok()) {
@@ -110,6 +113,7 @@ Task<bool> HubImpl::trim_all() {
     } else {
       spdlog::error("job {}: its stream cannot be trimmed: {}", state->job_id(),
                     from_absl(answer.message()));
+      if (state->producer != nullptr) state->producer->fail(answer);
     }
   }
   co_return available;
@@ -159,8 +163,8 @@ void HubImpl::forget_if_unused(StreamState& state) {
 }
 
 void HubImpl::want_trim(StreamState& state) {
-  if (std::exchange(state.trim_wanted, true)) return;
-  trims_.push_back(state_of(state.job_id()));
+  if (state.unused() || std::exchange(state.trim_wanted, true)) return;
+  trims_.push_back(state.shared_from_this());
   work_.set();
 }
 

@@ -6,6 +6,13 @@
 #include <weft/stream/stream_state.h>
 
 namespace weft::internal {
+namespace {
+
+// A reader that lets the job write this part of a full stream holds it anew. Less is no running on:
+// who takes a chunk a minute would hold everybody for ever.
+constexpr uint64_t kHoldParts = 16;
+
+}  // namespace
 
 StreamState::~StreamState() {
   EventLoop::current()->disarm(*this);
@@ -29,7 +36,7 @@ void StreamState::learn(const v1::Job& job) {
 void StreamState::publish(const ChunkBlockPtr& block) {
   if (block->last_sequence() <= committed) return;  // an attempt that came after knows it already
   committed = block->last_sequence();
-  if (readers_.empty()) return;
+  if (readers_.empty()) return hold_head();
   if (!tail.empty() && tail.back()->last_sequence() + 1 != block->first_sequence) {
     while (!tail.empty()) drop_tail_front();
   }
@@ -43,6 +50,7 @@ void StreamState::publish(const ChunkBlockPtr& block) {
   }
   hub_.bound_tails(*this);
   wake_readers();
+  hold_head();
 }
 
 void StreamState::drop_tail_front() {
@@ -59,14 +67,17 @@ void StreamState::set_progress(const v1::Progress& value) {
 
 void StreamState::add(Reader& reader) {
   readers_.push_back(reader);
-  if (!reader.attached) return;
-  ++attached_count;
-  max_credit = std::max(max_credit, reader.credit);
-  if (producer != nullptr) producer->on_consumers_changed();
+  if (reader.attached) {
+    ++attached_count;
+    max_credit = std::max(max_credit, reader.credit);
+    if (producer != nullptr) producer->on_consumers_changed();
+  }
+  hold_head();  // one that begins near the end needs nothing of a full stream
 }
 
 void StreamState::remove(Reader& reader) {
   reader.unlink();
+  reader.holds_since_ns = -1;
   if (readers_.empty()) {
     while (!tail.empty()) drop_tail_front();
   }
@@ -78,7 +89,7 @@ void StreamState::remove(Reader& reader) {
     });
     if (producer != nullptr) producer->on_consumers_changed();
   }
-  on_reader_moved();
+  hold_head();
 }
 
 void StreamState::on_credit(Reader& reader) {
@@ -86,10 +97,6 @@ void StreamState::on_credit(Reader& reader) {
   if (reader.credit <= max_credit) return;
   max_credit = reader.credit;
   if (producer != nullptr) producer->update();
-}
-
-void StreamState::on_reader_moved() {
-  if (producer != nullptr && producer->full()) hold_head();
 }
 
 void StreamState::wake_readers() {
@@ -110,42 +117,71 @@ uint64_t StreamState::head_cut() {
 }
 
 void StreamState::hold_head() {
-  if (head_cut() != 0) {
-    hub_.want_trim(*this);
-  } else if (!readers_.empty() && !armed()) {
-    EventLoop* loop = EventLoop::current();
-    loop->arm(*this, loop->exact_now_ns() + hub_.options().slow_reader_ms * 1'000'000);
-  }
+  if (producer == nullptr || !producer->full()) return;
+  count_holding();
+  if (head_cut() != 0) hub_.want_trim(*this);
+}
+
+int64_t StreamState::hold_limit_ns() const { return hub_.options().slow_reader_ms * 1'000'000; }
+
+void StreamState::count_holding() {
+  EventLoop* loop = EventLoop::current();
+  const int64_t now_ns = loop->exact_now_ns();
+  // Who has read all there is waits for the job or for the store, not they for it.
+  const uint64_t held = producer != nullptr && producer->held_by_bound()
+                            ? std::min(producer->first_cut(), committed)
+                            : 0;
+  int64_t next_ns = INT64_MAX;
+  readers_.for_each([&](Reader& reader) {
+    if (reader.holds_since_ns >= 0) reader.held_ns += now_ns - reader.holds_since_ns;
+    reader.holds_since_ns = -1;
+    if (reader.cursor > held) return;
+    if (reader.held_from == 0) {
+      reader.held_from = first_sequence;
+      reader.held_from_bytes = producer->trimmed_bytes();
+    }
+    reader.holds_since_ns = now_ns;
+    next_ns = std::min(next_ns, now_ns + std::max<int64_t>(0, hold_limit_ns() - reader.held_ns));
+  });
+  loop->disarm(*this);
+  if (next_ns != INT64_MAX) loop->arm(*this, next_ns);
 }
 
 void StreamState::on_trimmed(uint64_t first) {
   first_sequence = std::max(first_sequence, first);
-  EventLoop::current()->disarm(*this);
+  if (producer != nullptr) producer->on_trimmed(first);
+  count_holding();
   if (producer == nullptr) return;
-  producer->on_trimmed(first);
+  readers_.for_each([this](Reader& reader) {
+    if (first_sequence - reader.held_from < hub_.options().stream_chunks / kHoldParts &&
+        producer->trimmed_bytes() - reader.held_from_bytes <
+            hub_.options().stream_bytes / kHoldParts) {
+      return;
+    }
+    reader.held_ns = 0;
+    reader.held_from = 0;
+  });
   producer->update();
 }
 
 void StreamState::fire() {
-  if (producer == nullptr || !producer->full()) return;
-  const uint64_t cut = producer->first_cut();
+  count_holding();
   std::vector<Reader*> slow;
   readers_.for_each([&](Reader& reader) {
-    if (reader.cursor <= cut) slow.push_back(&reader);
+    if (reader.holds_since_ns >= 0 && reader.held_ns >= hold_limit_ns()) slow.push_back(&reader);
   });
   for (Reader* reader : slow) {
     reader->detached =
         make_status(StatusCode::kResourceExhausted,
-                    "job " + job_id_ + " could not go on for " +
+                    "this reader held job " + job_id_ + " up for " +
                         std::to_string(hub_.options().slow_reader_ms / 1000) +
-                        " s because its stream is full and this reader still wanted chunk " +
+                        " s because the job's stream is full and the reader still wanted chunk " +
                         std::to_string(reader->cursor) +
                         ": read faster, or attach again from a later sequence");
     ++hub_.stats().readers_detached;
     reader->wake.set();
     remove(*reader);
   }
-  if (producer->full()) hold_head();
 }
 
 }  // namespace weft::internal

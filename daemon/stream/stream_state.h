@@ -26,12 +26,20 @@ class Reader : public ListNode<Reader> {
   Status detached;  // not OK: why the hub gave it up
   Event wake;       // something may have changed for it
 
+  // How long it has held a full stream, which outlasts the little it lets the job write meanwhile.
+  int64_t held_ns = 0;
+  int64_t holds_since_ns = -1;  // it does right now
+  uint64_t held_from = 0;       // where the stream began when this was first counted
+  uint64_t held_from_bytes = 0;
+
  protected:
   ~Reader() = default;
 };
 
 // Thread: the loop's. Lifetime: kept by the hub while it has a producer or a reader.
-class StreamState final : public ListNode<StreamState>, private Timer {
+class StreamState final : public ListNode<StreamState>,
+                          public std::enable_shared_from_this<StreamState>,
+                          private Timer {
  public:
   StreamState(HubImpl& hub, std::string job_id) : hub_(hub), job_id_(std::move(job_id)) {}
   ~StreamState();
@@ -49,11 +57,10 @@ class StreamState final : public ListNode<StreamState>, private Timer {
   void add(Reader& reader);
   void remove(Reader& reader);
   void on_credit(Reader& reader);
-  void on_reader_moved();
   void wake_readers();
 
-  // The stream is full: cuts off what every reader has passed; if that is nothing, gives the
-  // slowest readers limits::kSlowReaderMs before they are detached.
+  // When the stream is full: cuts off what every reader has passed. As long as that is nothing, the
+  // slowest readers use up the limits::kSlowReaderMs they have before they are detached.
   void hold_head();
   // Where the head can be cut now; 0: nowhere.
   uint64_t head_cut();
@@ -82,6 +89,8 @@ class StreamState final : public ListNode<StreamState>, private Timer {
  private:
   void fire() override;
   uint64_t slowest_cursor();
+  void count_holding();
+  int64_t hold_limit_ns() const;
 
   HubImpl& hub_;
   const std::string job_id_;

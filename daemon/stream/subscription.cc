@@ -59,6 +59,7 @@ void SubscriptionImpl::skip_superseded() {
   cursor = state_->attempt_sequence;
   started_ = true;
   page_.clear();
+  if (linked()) state_->hold_head();
 }
 
 Task<StatusOr<std::optional<v1::Event>>> SubscriptionImpl::next() {
@@ -84,7 +85,7 @@ Task<StatusOr<std::optional<v1::Event>>> SubscriptionImpl::next() {
         continue;
       }
       std::optional<v1::Event> event = take_event();
-      state_->on_reader_moved();
+      state_->hold_head();
       if (!event) continue;
       progress_last_ = false;
       hurried_ = true;

@@ -3,6 +3,7 @@
 
 #include "tests/stream/stream_bed.h"
 #include "tests/support/coro_test.h"
+#include "tests/support/store_wrapper.h"
 
 namespace weft {
 namespace {
@@ -192,6 +193,181 @@ CORO_TEST(Window, ReaderThatHoldsAFullStreamTooLongIsDetached) {
     EXPECT_LT(took_ms, 2 * limits::kSlowReaderMs);
     const Read left = co_await read(*slow);
     EXPECT_EQ(left.error.code(), StatusCode::kResourceExhausted);
+    EXPECT_EQ(bed.hub.stats().readers_detached, 1u);
+  };
+  co_await with_hub({.stream_chunks = 1000}, body);
+}
+
+CORO_TEST(Window, FullStreamGoesOnBehindAReaderThatComesFromTheEnd) {
+  auto body = [](StreamBed& bed, TaskGroup& group) -> Task<void> {
+    auto attempt = co_await bed.start();
+    const std::string id = attempt->token.job_id;
+    group.start(produce, &*attempt->producer, 1500, 0);
+    co_await settle_down();
+    EXPECT_EQ(attempt->producer->last_sequence(), 1000u);  // it waits, and nobody reads
+    auto reader = co_await bed.watch(id, 1001);
+    const Read got = co_await read(*reader, 500);
+    EXPECT_TRUE(got.error.ok()) << got.error;
+    EXPECT_EQ(got.sequences.back(), 1500u);
+  };
+  co_await with_hub({.stream_chunks = 1000}, body);
+}
+
+// Gives a reader one more chunk every ten seconds.
+Task<void> drip(Subscription* reader, uint64_t first_credit) {
+  for (uint64_t credit = first_credit; credit < first_credit + 1000; ++credit) {
+    reader->set_credit(credit);
+    const auto event = co_await reader->next();
+    if (!event.ok()) {
+      EXPECT_EQ(event.status().code(), StatusCode::kResourceExhausted);
+      co_return;
+    }
+    co_await sleep_for(std::chrono::seconds(10));
+  }
+  ADD_FAILURE() << "nobody sent it away";
+}
+
+CORO_TEST(Window, DrippingReaderHoldsAFullStreamNoLonger) {
+  auto body = [](StreamBed& bed, TaskGroup& group) -> Task<void> {
+    auto attempt = co_await bed.start();
+    const std::string id = attempt->token.job_id;
+    auto slow = co_await bed.attach(id, 1);
+    auto fast = co_await bed.watch(id);
+    const int64_t start_ns = EventLoop::current()->now_ns();
+    auto credited = co_await bed.attach(id, UINT64_MAX, 1);
+    group.start([&]() -> Task<void> { co_await read(*credited, 3000); });
+    group.start(drip, slow.get(), 1);
+    group.start(produce, &*attempt->producer, 3000, 0);
+    const Read got = co_await read(*fast, 3000);
+    EXPECT_EQ(got.chunks.size(), 3000u);
+    const int64_t took_ms = (EventLoop::current()->exact_now_ns() - start_ns) / 1'000'000;
+    EXPECT_GE(took_ms, limits::kSlowReaderMs);
+    EXPECT_LT(took_ms, limits::kSlowReaderMs + 10'000);
+    co_await sleep_for(std::chrono::seconds(20));  // it has seen that it was sent away
+    EXPECT_EQ(bed.hub.stats().readers_detached, 1u);
+  };
+  co_await with_hub({.stream_chunks = 1000}, body);
+}
+
+CORO_TEST(Window, ReaderThatKeepsAFullStreamMovingIsNeverDetached) {
+  auto body = [](StreamBed& bed, TaskGroup& group) -> Task<void> {
+    auto attempt = co_await bed.start();
+    auto reader = co_await bed.attach(attempt->token.job_id, 0);
+    auto fast = co_await bed.attach(attempt->token.job_id, UINT64_MAX);
+    group.start([&]() -> Task<void> { co_await read(*fast, 5000); });
+    group.start(produce, &*attempt->producer, 5000, 0);
+    for (uint64_t seen = 0; seen < 4000;) {
+      reader->set_credit(seen + 20);
+      const Read got = co_await read(*reader, 20);
+      WEFT_ASSERT(got.error.ok());
+      seen += got.chunks.size();
+      co_await sleep_for(std::chrono::seconds(10));
+    }
+    EXPECT_EQ(bed.hub.stats().readers_detached, 0u);
+    reader.reset();
+  };
+  co_await with_hub({.stream_chunks = 1000}, body);
+}
+
+CORO_TEST(Window, WatcherOfAPausedJobIsNotDetached) {
+  auto body = [](StreamBed& bed, TaskGroup& group) -> Task<void> {
+    auto attempt = co_await bed.start(v1::STREAM_POLICY_PAUSE);
+    const std::string id = attempt->token.job_id;
+    auto watcher = co_await bed.watch(id);
+    auto consumer = co_await bed.attach(id, UINT64_MAX);
+    group.start(produce, &*attempt->producer, 1010, 0);
+    const Read got = co_await read(*consumer, 1000);
+    EXPECT_EQ(got.chunks.size(), 1000u);
+    consumer.reset();  // the job is full, but it waits for a consumer
+    co_await sleep_for(std::chrono::milliseconds(3 * limits::kSlowReaderMs));
+    EXPECT_EQ(bed.hub.stats().readers_detached, 0u);
+    consumer = co_await bed.attach(id, UINT64_MAX);
+    co_await sleep_for(std::chrono::milliseconds(limits::kSlowReaderMs + 1));
+    EXPECT_EQ(bed.hub.stats().readers_detached, 2u);  // now they do hold it
+    const Read late = co_await read(*watcher);
+    EXPECT_EQ(late.error.code(), StatusCode::kResourceExhausted);
+    co_await settle_down();
+    EXPECT_EQ(attempt->producer->last_sequence(), 1000u);  // nobody is left to read
+    consumer = co_await bed.attach(id, UINT64_MAX, 1001);
+    co_await settle_down();
+    EXPECT_EQ(attempt->producer->last_sequence(), 1010u);
+  };
+  co_await with_hub({.stream_chunks = 1000}, body);
+}
+
+// Answers trims as it is told, after a while.
+class TrimStore final : public testing::StoreWrapper {
+ public:
+  using StoreWrapper::StoreWrapper;
+  Task<Status> trim(std::string job_id, uint64_t first_sequence) override {
+    ++trims;
+    if (refusal.ok()) {
+      auto next = inner->trim(std::move(job_id), first_sequence);
+      co_return co_await next;
+    }
+    co_await go.wait();
+    co_return refusal;
+  }
+  Status refusal;
+  Event go;
+  size_t trims = 0;
+};
+
+CORO_TEST(Window, TrimThatOutlivesItsStreamIsForgotten) {
+  auto made = std::make_unique<TrimStore>(*open_store("memory:"));
+  TrimStore& store = *made;
+  store.refusal = retry_error(StatusCode::kUnavailable, "the disk is full: make room", 1000);
+  auto body = [&](StreamBed& bed, TaskGroup&) -> Task<void> {
+    auto attempt = co_await bed.start();
+    co_await run_as_far_as_it_may(*attempt->producer, 100'000);
+    auto reader = co_await bed.watch(attempt->token.job_id);
+    co_await read(*reader, 500);
+    co_await settle_down();
+    EXPECT_EQ(store.trims, 1u);  // and it is on its way
+    reader.reset();
+    attempt.reset();
+    store.go.set();
+    co_await sleep_for(std::chrono::minutes(1));
+    EXPECT_EQ(store.trims, 1u);
+  };
+  co_await with_hub({.stream_chunks = 1000}, body, std::move(made));
+}
+
+CORO_TEST(Window, RefusedTrimEndsTheAttempt) {
+  auto made = std::make_unique<TrimStore>(*open_store("memory:"));
+  TrimStore& store = *made;
+  store.refusal = make_status(StatusCode::kDataLoss, "the file is broken: restore it");
+  store.go.set();
+  auto body = [&](StreamBed& bed, TaskGroup&) -> Task<void> {
+    auto attempt = co_await bed.start();
+    co_await run_as_far_as_it_may(*attempt->producer, 100'000);
+    EXPECT_TRUE(attempt->producer->failed().ok());
+    auto reader = co_await bed.watch(attempt->token.job_id);
+    co_await read(*reader, 500);
+    co_await settle_down();
+    EXPECT_EQ(attempt->producer->failed().code(), StatusCode::kDataLoss);
+    EXPECT_TRUE(attempt->scope.cancelled());
+  };
+  co_await with_hub({.stream_chunks = 1000}, body, std::move(made));
+}
+
+// A reader that comes between the wish to trim and the trim still holds the stream.
+CORO_TEST(Window, ReaderThatComesBeforeTheTrimIsDetachedInItsTurn) {
+  auto body = [](StreamBed& bed, TaskGroup& group) -> Task<void> {
+    auto attempt = co_await bed.start();
+    const std::string id = attempt->token.job_id;
+    group.start(produce, &*attempt->producer, 1500, 0);
+    co_await settle_down();
+    auto opening = [&]() -> Task<void> {
+      auto late = co_await bed.watch(id, 1);
+      co_await sleep_for(std::chrono::milliseconds(2 * limits::kSlowReaderMs));
+      const Read got = co_await read(*late);
+      EXPECT_EQ(got.error.code(), StatusCode::kResourceExhausted);
+    };
+    group.start(opening);
+    auto reader = co_await bed.watch(id, 1001);
+    const Read got = co_await read(*reader, 500);
+    EXPECT_EQ(got.sequences.back(), 1500u);
     EXPECT_EQ(bed.hub.stats().readers_detached, 1u);
   };
   co_await with_hub({.stream_chunks = 1000}, body);

@@ -103,9 +103,9 @@ class Daemon {
     return registry_;
   }
   WorkerOptions worker_options() {
-    Random random = Random::from_system();
+    const auto [high, low] = system_random_bits();
     return {.name = name_,
-            .incarnation = {random.next(), random.next()},
+            .incarnation = {high, low},
             .concurrency = config_.concurrency};
   }
   Task<void> serve(TaskGroup& group);

@@ -14,7 +14,7 @@ namespace weft {
 // time in milliseconds (so that ids sort by age and an index over them grows at its end), thirteen
 // random ones. Matches [A-Za-z0-9_-]{10,64}.
 std::string make_job_id(int64_t wall_ms, Random& random);
-// 128 random bits in hexadecimal: names one process start.
+// 32 hexadecimal digits: names one sender of values among those of a job.
 std::string make_incarnation(Random& random);
 
 // OK, or INVALID_ARGUMENT naming `field`.

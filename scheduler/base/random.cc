@@ -6,10 +6,14 @@
 
 namespace weft {
 
-Random Random::from_system() {
-  uint64_t seed = 0;
-  WEFT_CHECK(getrandom(&seed, sizeof(seed), 0) == sizeof(seed), "the kernel gives random bytes");
-  return Random(seed);
+std::array<uint64_t, 2> system_random_bits() {
+  std::array<uint64_t, 2> bits;
+  // Up to 256 bytes come whole, whatever interrupts.
+  WEFT_CHECK(getrandom(bits.data(), sizeof(bits), 0) == sizeof(bits),
+             "the kernel gives random bytes");
+  return bits;
 }
+
+Random Random::from_system() { return Random(system_random_bits()[0]); }
 
 }  // namespace weft

@@ -1,9 +1,13 @@
 // Random: one seedable source, injected wherever chance is used, so that a run can be replayed.
 #pragma once
 
+#include <array>
 #include <cstdint>
 
 namespace weft {
+
+// 128 bits from the kernel: for what must never be drawn twice, anywhere.
+std::array<uint64_t, 2> system_random_bits();
 
 // SplitMix64 (Steele, Lea, Flood 2014): small state, any seed is good. Not for secrets.
 // Thread: one at a time.

@@ -38,6 +38,12 @@ TEST(Random, BelowStaysBelowAndReachesEveryValue) {
   EXPECT_EQ(random.below(1), 0u);
 }
 
+TEST(Random, SystemBitsDifferInBothHalves) {
+  const auto a = system_random_bits(), b = system_random_bits();
+  EXPECT_NE(a[0], b[0]);
+  EXPECT_NE(a[1], b[1]);
+}
+
 TEST(Random, SystemSeedsDiffer) {
   Random a = Random::from_system(), b = Random::from_system();
   EXPECT_NE(a.next(), b.next());

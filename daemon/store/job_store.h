@@ -73,7 +73,8 @@ class StoreListener {
 // Thread: the loop's. Lifetime: outlives its verbs; close() ends it.
 // Cancellation: a cancelled caller stops waiting, but what it asked for may still be committed.
 // Errors, of every verb: UNAVAILABLE with a retry time when the store cannot commit now.
-// Limits: limits::kStoreQueueOps operations may wait; more wait in their callers.
+// Limits: limits::kStoreQueueOps operations with kStoreQueueBytes may wait; more wait in their
+// callers.
 class JobStore {
  public:
   virtual ~JobStore() = default;
@@ -84,7 +85,8 @@ class JobStore {
   virtual Task<std::vector<StatusOr<Submitted>>> submit(std::vector<v1::JobSpec> specs) = 0;
 
   // Settles attempts, then takes up to `take.max_jobs` queued jobs, oldest first, queues in turn,
-  // in one transaction. A job taken a second time gets an AttemptStarted entry in its stream if
+  // in one transaction; with large payloads fewer (limits::kTakeBytes), and then on_work() says
+  // that there are more. A job taken a second time gets an AttemptStarted entry in its stream if
   // that has chunks. Fails as a whole only with UNAVAILABLE, and then nothing was changed.
   virtual Task<StatusOr<Taken>> settle_and_take(std::vector<Settlement> settlements,
                                                 TakeRequest take) = 0;

@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include <weft/base/limits.h>
 #include <weft/base/random.h>
 #include <weft/store/job_store.h>
 #include <weft/store/stream_store.h>
@@ -11,8 +12,12 @@
 namespace weft {
 
 struct StoreOptions {
-  size_t queued_per_queue = 1'000'000;  // limits::kQueuedPerQueue; tests lower it
-  uint64_t id_seed = 0;                 // of the ids the store makes; 0: from the system
+  // Tests lower these.
+  size_t queued_per_queue = limits::kQueuedPerQueue;
+  size_t queue_ops = limits::kStoreQueueOps;
+  size_t queue_bytes = limits::kStoreQueueBytes;
+  size_t take_bytes = limits::kTakeBytes;
+  uint64_t id_seed = 0;  // of the ids the store makes; 0: from the system
 };
 inline Random make_id_source(const StoreOptions& options) {
   return options.id_seed == 0 ? Random::from_system() : Random(options.id_seed);

@@ -48,9 +48,12 @@ inline constexpr size_t kEventChunks = 4096;          // chunks in one event, ho
 inline constexpr int64_t kStreamGraceMs = 600'000;    // a pausing job without a consumer lives on
 
 // Store.
-inline constexpr size_t kStoreBatchOps = 4096;        // operations in one transaction
-inline constexpr size_t kStoreBatchBytes = 16 << 20;  // bytes in one transaction
-inline constexpr size_t kStoreQueueOps = 65'536;      // operations waiting for a transaction
+inline constexpr size_t kStoreBatchOps = 4096;         // operations in one transaction
+inline constexpr size_t kStoreBatchBytes = 16 << 20;   // bytes in one transaction
+inline constexpr size_t kStoreQueueOps = 65'536;       // operations waiting for a transaction
+inline constexpr size_t kStoreQueueBytes = 256 << 20;  // bytes of those; more waits in the callers
+inline constexpr size_t kTakeBytes = 16 << 20;       // payloads of one take; the next take goes on
+inline constexpr int64_t kStoreErrorLogMs = 10'000;  // a store that fails says so this often
 inline constexpr size_t kHotJobBytes = 64
                                        << 20;  // queued jobs kept parsed, so a take reads no file
 inline constexpr int kCheckpointPages = 4000;  // write-ahead log length that an idle store mends

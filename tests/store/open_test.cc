@@ -63,6 +63,38 @@ TEST_F(OpenStore, SecondOpenerIsRefusedWithThePid) {
   EXPECT_TRUE(open_status().ok());
 }
 
+TEST_F(OpenStore, AFileIsLockedUnderAllItsNames) {
+  namespace fs = std::filesystem;
+  const std::string real = path_;
+  fs::create_symlink(folder_, folder_ + "/folder");
+  fs::create_symlink("weft.db", folder_ + "/link.db");  // leads nowhere yet
+  fs::create_symlink("folder/link.db", folder_ + "/chain.db");
+  const std::string names[] = {real,
+                               folder_ + "/link.db",
+                               folder_ + "/chain.db",
+                               folder_ + "/folder/weft.db",
+                               folder_ + "/./folder/weft.db",
+                               fs::relative(real).string()};
+  for (const std::string& held : names) {
+    path_ = held;
+    session([&](Harness&) -> Task<void> {
+      for (const std::string& name : names) {
+        const Status status = open_sqlite_store(name).status();
+        EXPECT_EQ(status.code(), StatusCode::kAlreadyExists) << held << " and " << name;
+      }
+      co_return;
+    });
+  }
+  EXPECT_FALSE(fs::exists(folder_ + "/link.db.lock"));
+}
+
+TEST_F(OpenStore, LinksInACircleAreRefused) {
+  std::filesystem::create_symlink("b.db", folder_ + "/a.db");
+  std::filesystem::create_symlink("a.db", folder_ + "/b.db");
+  path_ = folder_ + "/a.db";
+  expect_refused(StatusCode::kPermissionDenied, "cannot be opened");
+}
+
 TEST_F(OpenStore, GarbageIsNotAStore) {
   std::string garbage;
   for (int i = 0; i < 100'000; ++i) garbage += static_cast<char>(i * 7919 >> 3);
@@ -103,7 +135,7 @@ TEST_F(OpenStore, NewerSchemaIsRefused) {
   make_store();
   exec("PRAGMA user_version=999");
   expect_refused(StatusCode::kDataLoss, "schema version 999");
-  exec("PRAGMA user_version=1");
+  exec(("PRAGMA user_version=" + std::to_string(schema_version())).c_str());
   EXPECT_TRUE(open_status().ok());
 }
 

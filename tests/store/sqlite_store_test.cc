@@ -1,10 +1,8 @@
 // What the SQLite store keeps over its end, and how it gives back what ran.
 #include <gmock/gmock.h>
 #include <sqlite3.h>
-#include <sys/resource.h>
 
-#include <csignal>
-
+#include <weft/base/limits.h>
 #include <weft/runtime/task_group.h>
 
 #include "tests/store/store_file.h"
@@ -172,6 +170,78 @@ TEST_F(SqliteStore, OperationsOfOneTurnShareTransactions) {
   EXPECT_EQ(query(path_, "SELECT count(*) FROM job"), 2000);
 }
 
+// Starts `count` submits at once, waits for all, and says how many went into a commit on average.
+Task<double> submit_at_once(Harness& harness, int count, size_t payload_bytes) {
+  const StoreStats before = harness.store().stats();
+  auto body = [&](TaskGroup& group) -> Task<void> {
+    for (int i = 0; i < count; ++i) {
+      group.start(
+          [](Harness* h, std::string payload) -> Task<void> {
+            co_await h->add(Harness::make_spec("q", std::move(payload)));
+          },
+          &harness, std::string(payload_bytes, 'x'));
+    }
+    co_return;
+  };
+  co_await with_group(body);
+  const StoreStats after = harness.store().stats();
+  EXPECT_EQ(after.operations - before.operations, static_cast<uint64_t>(count));
+  co_return static_cast<double>(count) / static_cast<double>(after.commits - before.commits);
+}
+
+TEST_F(SqliteStore, OperationsBeyondTheQueueWaitInTheirCallers) {
+  options_.queue_ops = 4;
+  session([](Harness& h) -> Task<void> {
+    const double per_commit = co_await submit_at_once(h, 41, 10);
+    EXPECT_LE(per_commit, 4.0);
+    EXPECT_EQ(h.store().stats().queued_jobs, 41u);
+  });
+}
+
+TEST_F(SqliteStore, BytesBeyondTheQueueWaitInTheirCallers) {
+  options_.queue_bytes = 1000;
+  session([](Harness& h) -> Task<void> {
+    const double alone = co_await submit_at_once(h, 10, 600);
+    EXPECT_EQ(alone, 1.0);
+    const double larger_than_the_queue = co_await submit_at_once(h, 3, 5000);
+    EXPECT_EQ(larger_than_the_queue, 1.0);
+    EXPECT_EQ(h.store().stats().queued_jobs, 13u);
+  });
+}
+
+TEST_F(SqliteStore, LogIsWrittenBackWhenItIsLong) {
+  session([this](Harness& h) -> Task<void> {
+    const v1::Job job = co_await h.run_one();
+    const std::string id = job.spec().id();
+    const std::string chunk(limits::kChunkBytes, 'c');
+    // However busy it is, and one transaction more.
+    const uint64_t bound = (limits::kCheckpointLatePages + 1000) * uint64_t{4096};
+    uint64_t longest = 0;
+    for (uint64_t i = 1; i <= 160; ++i) {
+      co_await h.must(h.append(Harness::token_of(job), i, {chunk}));
+      if (i > 3) co_await h.must(h.store().trim(id, i - 3));
+      const auto page = co_await h.store().read(id, i, 1);
+      WEFT_ASSERT(page.ok() && page->blocks.size() == 1);
+      EXPECT_TRUE(page->blocks[0]->chunk(0) == chunk);
+      longest = std::max(longest, std::filesystem::file_size(path_ + "-wal"));
+    }
+    EXPECT_GT(longest, 8u << 20);
+    EXPECT_LT(longest, bound);
+    EXPECT_GT(std::filesystem::file_size(path_), 2u << 20);
+    // Rows of trimmed chunks are used again.
+    EXPECT_LT(std::filesystem::file_size(path_), 40u << 20);
+  });
+  EXPECT_FALSE(std::filesystem::exists(path_ + "-wal"));
+  session([](Harness& h) -> Task<void> {
+    const auto jobs = co_await h.take(1);
+    WEFT_ASSERT(jobs.size() == 1);
+    const auto page = co_await h.store().read(jobs[0].spec().id(), 157, 4 << 20);
+    WEFT_ASSERT(page.ok());
+    EXPECT_EQ(page->first_sequence, 157u);
+    EXPECT_EQ(page->last_sequence, 161u);  // with the mark of the new attempt
+  });
+}
+
 TEST_F(SqliteStore, CancelledCallersLeaveTheStoreWhole) {
   session([](Harness& h) -> Task<void> {
     for (int round = 0; round < 20; ++round) {
@@ -192,39 +262,6 @@ TEST_F(SqliteStore, CancelledCallersLeaveTheStoreWhole) {
       co_await with_group(body);
     }
     co_await h.add(Harness::make_spec());
-  });
-}
-
-TEST_F(SqliteStore, AWriteThatFailsChangesNothingAndIsWorthRetrying) {
-  std::signal(SIGXFSZ, SIG_IGN);
-  rlimit before{};
-  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
-  session([&](Harness& h) -> Task<void> {
-    co_await h.add(Harness::make_spec_with_id("running-job-1"));
-    auto jobs = co_await h.take(1);
-    WEFT_ASSERT(jobs.size() == 1);
-    co_await h.must(h.append(Harness::token_of(jobs[0]), 1, {"a"}));
-    co_await h.add(Harness::make_spec_with_id("queued-job-1"));
-    const rlimit small{.rlim_cur = 256 << 10, .rlim_max = before.rlim_max};
-    setrlimit(RLIMIT_FSIZE, &small);
-    const auto refused = co_await h.submit(Harness::make_spec("q", std::string(1 << 20, 'x')));
-    const Status append =
-        co_await h.append(Harness::token_of(jobs[0]), 2, {std::string(1 << 20, 'x')});
-    setrlimit(RLIMIT_FSIZE, &before);
-    EXPECT_EQ(refused.status().code(), StatusCode::kUnavailable) << refused.status();
-    EXPECT_GT(retry_ms_of(refused.status()), 0);
-    EXPECT_EQ(append.code(), StatusCode::kUnavailable) << append;
-    EXPECT_EQ(h.store().stats().queued_jobs, 1u);
-    EXPECT_EQ(h.store().stats().running_jobs, 1u);
-    // What ran still runs, and the stream goes on where it was.
-    co_await h.must(h.append(Harness::token_of(jobs[0]), 2, {"b"}));
-    co_await h.must(h.settle(Harness::token_of(jobs[0]), v1::JOB_STATE_SUCCEEDED, 2));
-    const auto entries = co_await h.read("running-job-1");
-    EXPECT_THAT(entries, ElementsAre("1:a", "2:b"));
-    const auto rest = co_await h.take(5);
-    WEFT_ASSERT(rest.size() == 1);
-    EXPECT_EQ(rest[0].spec().id(), "queued-job-1");
-    EXPECT_EQ(rest[0].spec().payload(), "payload");
   });
 }
 

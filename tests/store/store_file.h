@@ -28,7 +28,7 @@ class StoreFile : public ::testing::Test {
   // Opens the store, runs `body(harness)` on a fresh loop, closes it.
   template <typename Body>
   void session(Body body) {
-    StatusOr<std::unique_ptr<Store>> opened = open_sqlite_store(path_);
+    StatusOr<std::unique_ptr<Store>> opened = open_sqlite_store(path_, options_);
     ASSERT_TRUE(opened.ok()) << opened.status();
     Harness harness(*std::move(opened));
     run_coro_test([&]() -> Task<void> {
@@ -42,6 +42,7 @@ class StoreFile : public ::testing::Test {
 
   std::string folder_;
   std::string path_;
+  StoreOptions options_;
 };
 
 }  // namespace weft::testing

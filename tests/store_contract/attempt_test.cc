@@ -37,6 +37,19 @@ STORE_TEST(TakesFromQueuesInTurn) {
   EXPECT_THAT(payloads(second), ElementsAre("b2", "a3", "a4"));
 }
 
+STORE_TEST_WITH(TakeStopsAtItsBytesAndTellsOfTheRest, StoreOptions{.take_bytes = 1000}) {
+  for (int i = 0; i < 5; ++i) co_await harness.add(Harness::make_spec("q", std::string(400, 'x')));
+  co_await harness.add(Harness::make_spec("q", std::string(5000, 'x')));
+  harness.told.events.clear();
+  const auto first = co_await harness.take(10);
+  EXPECT_EQ(first.size(), 3u);
+  EXPECT_THAT(harness.told.events, ElementsAre("work"));
+  const auto second = co_await harness.take(10);
+  EXPECT_EQ(second.size(), 3u);  // the last one is larger than all of them may be
+  EXPECT_THAT(harness.told.events, ElementsAre("work"));
+  EXPECT_EQ(harness.store().stats().queued_jobs, 0u);
+}
+
 STORE_TEST(TakenJobIsRunningWithItsAttempt) {
   const v1::Job taken = co_await harness.run_one();
   EXPECT_EQ(taken.state(), v1::JOB_STATE_RUNNING);

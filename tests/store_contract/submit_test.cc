@@ -1,7 +1,10 @@
 // What a store promises about submissions and records.
 #include <gmock/gmock.h>
+#include <stdlib.h>
 
+#include <filesystem>
 #include <set>
+#include <thread>
 
 #include <weft/base/id.h>
 #include <weft/runtime/task_group.h>
@@ -213,6 +216,40 @@ STORE_TEST(EmptyBatchesAreAnsweredEmpty) {
   EXPECT_TRUE(submitted.empty() && appended.empty() && released.empty() && saved.empty() &&
               jobs.empty());
   EXPECT_TRUE(harness.told.events.empty());
+}
+
+Task<void> ask(Store& store) {
+  const auto job = co_await store.get("unknown-job-1", false);
+  EXPECT_FALSE(job.ok());
+}
+
+// One loop uses the store, then another one on another thread.
+void use_on_two_loops(Store& store) {
+  EventLoop first;
+  first.run(ask(store));
+  std::thread([&store] {
+    EventLoop second;
+    second.run(ask(store));
+  }).join();
+}
+
+class StoreContractDeathTest : public StoreContract {};
+INSTANTIATE_TEST_SUITE_P(Stores, StoreContractDeathTest, ::testing::ValuesIn(store_kinds()),
+                         [](const auto& kind) { return kind.param.name; });
+
+TEST_P(StoreContractDeathTest, AnotherThreadIsRefused) {
+#ifdef NDEBUG
+  GTEST_SKIP() << "checked in debug builds alone";
+#else
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  const auto die = [] {
+    std::string folder = ::testing::TempDir() + "weft_contract_XXXXXX";
+    const auto store = GetParam().open(mkdtemp(folder.data()), StoreOptions());
+    std::filesystem::remove_all(folder);  // open files live on
+    use_on_two_loops(**store);
+  };
+  EXPECT_DEATH(die(), "a store is used on one loop");
+#endif
 }
 
 }  // namespace

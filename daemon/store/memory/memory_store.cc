@@ -10,6 +10,7 @@
 #include <weft/runtime/sleep.h>
 #include <weft/store/job_record.h>
 #include <weft/store/memory/memory_store.h>
+#include <weft/store/own_loop.h>
 #include <weft/store/queue_set.h>
 #include <weft/store/send_log.h>
 
@@ -39,9 +40,13 @@ class MemoryStore final : public Store {
     stats.running_jobs = running_;
     return stats;
   }
-  Task<void> close() override { co_await yield_now(); }
+  Task<void> close() override {
+    own_loop_.enter();
+    co_await yield_now();
+  }
 
   Task<std::vector<StatusOr<Submitted>>> submit(std::vector<v1::JobSpec> specs) override {
+    own_loop_.enter();
     co_await yield_now();
     count_commit(specs.size());
     std::vector<StatusOr<Submitted>> answers;
@@ -57,11 +62,17 @@ class MemoryStore final : public Store {
 
   Task<StatusOr<Taken>> settle_and_take(std::vector<Settlement> settlements,
                                         TakeRequest take) override {
+    own_loop_.enter();
     co_await yield_now();
     count_commit(settlements.size() + 1);
     Taken taken;
     for (Settlement& settlement : settlements) taken.settled.push_back(settle_one(settlement));
+    size_t bytes = 0;
     while (taken.jobs.size() < take.max_jobs) {
+      if (bytes >= options_.take_bytes) {
+        if (queues_.size() > 0) tell_work();
+        break;
+      }
       Record* record = queues_.take();
       if (record == nullptr) break;
       if (const ChunkBlockPtr entry = start_attempt(record->job, take.worker_name, wall_ns())) {
@@ -70,12 +81,14 @@ class MemoryStore final : public Store {
       record->worker = take.worker;
       record->consumed = 0;
       ++running_;
+      bytes += record->job.spec().payload().size();
       taken.jobs.push_back(record->job);
     }
     co_return StatusOr<Taken>(std::move(taken));
   }
 
   Task<std::vector<Status>> release(std::vector<Token> tokens) override {
+    own_loop_.enter();
     co_await yield_now();
     count_commit(tokens.size());
     std::vector<Status> answers;
@@ -102,6 +115,7 @@ class MemoryStore final : public Store {
 
   Task<std::vector<Status>> save_progress(
       std::vector<std::pair<Token, v1::Progress>> progress) override {
+    own_loop_.enter();
     co_await yield_now();
     count_commit(progress.size());
     std::vector<Status> answers;
@@ -114,6 +128,7 @@ class MemoryStore final : public Store {
   }
 
   Task<StatusOr<v1::CancelResponse>> cancel(std::string job_id, std::string reason) override {
+    own_loop_.enter();
     co_await yield_now();
     count_commit(1);
     Record* record = find(job_id);
@@ -142,6 +157,7 @@ class MemoryStore final : public Store {
   }
 
   Task<StatusOr<v1::Job>> get(std::string job_id, bool with_payload) override {
+    own_loop_.enter();
     co_await yield_now();
     const Record* record = find(job_id);
     if (record == nullptr) co_return unknown_job(job_id);
@@ -149,6 +165,7 @@ class MemoryStore final : public Store {
   }
 
   Task<std::vector<Status>> append(std::vector<Append> appends) override {
+    own_loop_.enter();
     co_await yield_now();
     count_commit(appends.size());
     std::vector<Status> answers;
@@ -170,6 +187,7 @@ class MemoryStore final : public Store {
 
   Task<StatusOr<StreamPage>> read(std::string job_id, uint64_t from_sequence,
                                   size_t max_bytes) override {
+    own_loop_.enter();
     co_await yield_now();
     const Record* record = find(job_id);
     if (record == nullptr) co_return unknown_job(job_id);
@@ -193,6 +211,7 @@ class MemoryStore final : public Store {
   }
 
   Task<Status> trim(std::string job_id, uint64_t first_sequence) override {
+    own_loop_.enter();
     co_await yield_now();
     count_commit(1);
     Record* record = find(job_id);
@@ -208,6 +227,7 @@ class MemoryStore final : public Store {
 
   Task<StatusOr<uint64_t>> send(std::string job_id, std::string sender, uint64_t number,
                                 std::string value) override {
+    own_loop_.enter();
     co_await yield_now();
     count_commit(1);
     Record* record = find(job_id);
@@ -225,6 +245,7 @@ class MemoryStore final : public Store {
   }
 
   Task<StatusOr<std::vector<StoredSend>>> read_sends(std::string job_id, uint64_t after) override {
+    own_loop_.enter();
     co_await yield_now();
     const Record* record = find(job_id);
     if (record == nullptr) co_return unknown_job(job_id);
@@ -236,6 +257,7 @@ class MemoryStore final : public Store {
   }
 
   void consumed(const Token& token, uint64_t number) override {
+    own_loop_.enter();
     if (Record* record = running(token)) {
       record->consumed = std::max(record->consumed, std::min(number, record->job.last_send()));
     }
@@ -319,6 +341,7 @@ class MemoryStore final : public Store {
   }
 
   const StoreOptions options_;
+  OwnLoop own_loop_;
   Random random_;
   StoreListener* listener_ = nullptr;
   absl::flat_hash_map<std::string, std::unique_ptr<Record>> records_;

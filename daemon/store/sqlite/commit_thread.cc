@@ -35,15 +35,19 @@ BatchResult CommitThread::process(OperationList batch) {
     if (operation->durability == Durability::kPower) durability = Durability::kPower;
     items += operation->items;
   }
+  bool begun = false;
   if (!broken_) {
     use_durability(durability);
     begin_.run();
+    begun = database_.ok();
+  }
+  if (begun) {
     OperationContext context{.writer = &writer_, .reader = nullptr};
     for (const auto& operation : batch) operation->run(context);
     writer_.finish_transaction();
     commit_.run();
   }
-  if (!broken_ && database_.ok()) {
+  if (begun && database_.ok()) {
     writer_.publish();
     ++stats_.commits;
     stats_.operations += items;
@@ -56,8 +60,9 @@ BatchResult CommitThread::process(OperationList batch) {
         "the store " + database_.path() + " cannot commit now (" + database_.error() +
             "): " + (disk_full ? "free some space on its disk, then try again" : "try again"),
         kRetryMs);
-    broken_ = !recover_from_error();
+    broken_ = !recover_from_error(begun || broken_);
     for (const auto& operation : batch) operation->fail(status);
+    result.error = status;
   }
   result.operations = std::move(batch);
   stats_.queued_jobs = writer_.queued();
@@ -68,10 +73,10 @@ BatchResult CommitThread::process(OperationList batch) {
   return result;
 }
 
-bool CommitThread::recover_from_error() {
+bool CommitThread::recover_from_error(bool memory_differs) {
   database_.clear_error();
   if (sqlite3_get_autocommit(database_.handle()) == 0) database_.exec("ROLLBACK");
-  writer_.load();
+  if (memory_differs) writer_.load();
   exit_if_fatal();
   return database_.ok();
 }

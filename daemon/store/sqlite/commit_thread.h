@@ -24,7 +24,7 @@ class CommitThread final : public OperationThread {
   void use_durability(Durability durability);
   void checkpoint(int mode);
   // Makes the connection and memory usable again after an error; false: not yet.
-  bool recover_from_error();
+  bool recover_from_error(bool memory_differs);
   void exit_if_fatal() const;
 
   Database& database_;

@@ -42,7 +42,9 @@ class Operation {
   // On the loop thread.
   class Wait;
   Wait* wait = nullptr;
-  std::optional<Semaphore::Permit> permit;  // room among the waiting operations
+  // Room among the waiting operations.
+  std::optional<Semaphore::Permit> permit;
+  std::optional<Semaphore::Permit> byte_permit;
 
   size_t items = 1;
   size_t bytes = 0;

@@ -19,6 +19,7 @@ class BatchResult {
   std::vector<StoreEvent> events;
   StoreStats stats;  // of the writing thread
   bool has_stats = false;
+  Status error;  // why its transaction was not committed
 };
 
 // Thread: the loop's, for all but delivered().
@@ -45,7 +46,7 @@ class OperationThread {
 
  protected:
   virtual ~OperationThread();
-  // On the thread. `more`: others wait already.
+  // On the thread.
   virtual BatchResult process(OperationList batch) = 0;
   virtual void after_batch() {}
   virtual void on_stop() {}

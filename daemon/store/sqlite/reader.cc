@@ -51,7 +51,8 @@ StatusOr<StreamPage> Reader::read(const std::string& job_id, uint64_t from_seque
   const int64_t row = select_row_.integer(0);
   select_row_.reset();
   for (int round = 0; round < kFindAgain; ++round) {
-    const StreamExtent extent = segments_.extent(row);
+    std::vector<Span> spans;
+    const StreamExtent extent = segments_.find(row, from_sequence, max_bytes, spans);
     const uint64_t from = from_sequence == 0 ? extent.first_sequence : from_sequence;
     if (from < extent.first_sequence) return below_first_sequence(from, extent.first_sequence);
     StreamPage page;
@@ -59,7 +60,7 @@ StatusOr<StreamPage> Reader::read(const std::string& job_id, uint64_t from_seque
     page.last_sequence = extent.last_sequence;
     size_t bytes = 0;
     bool gone = false;
-    for (const Span& span : segments_.find(row, from, max_bytes)) {
+    for (const Span& span : spans) {
       const std::shared_ptr<ChunkBlock> block = read_span(span);
       if (!database_.ok()) return failed();
       gone = block == nullptr;

@@ -21,8 +21,6 @@ class Reader {
   StatusOr<std::vector<StoredSend>> read_sends(const std::string& job_id, uint64_t after);
 
  private:
-  // The job's row and the end of its stream as far as its record knows it. Errors: NOT_FOUND.
-  Status find(const std::string& job_id, bool with_payload, JobRow& out);
   // UNAVAILABLE after a statement that failed; the connection is usable again.
   Status failed();
   // Null: the segment is gone.

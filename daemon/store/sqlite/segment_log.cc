@@ -28,15 +28,20 @@ static_assert(sizeof(StoredSpan) == 32);
 }  // namespace
 
 void SegmentLog::load(Database& database) {
+  std::lock_guard lock(mutex_);
+  Statement trimmed(database, "SELECT row, first_sequence FROM job WHERE first_sequence > 1");
+  while (trimmed.next()) {
+    StreamExtent& extent = stream(trimmed.integer(0)).extent;
+    extent.first_sequence = static_cast<uint64_t>(trimmed.integer(1));
+    // With the whole stream trimmed, this is all that is known of its end.
+    extent.last_sequence = extent.first_sequence - 1;
+  }
   Statement select(database, "SELECT id, spans FROM segment ORDER BY id");
   while (select.next()) {
     const int64_t segment = select.integer(0);
     const std::string_view bytes = select.bytes(1);
     next_segment_ = segment + 1;
-    {
-      std::lock_guard lock(mutex_);
-      living_[segment] = 0;
-    }
+    living_[segment] = 0;
     for (size_t at = 0; at + sizeof(StoredSpan) <= bytes.size(); at += sizeof(StoredSpan)) {
       StoredSpan stored;
       std::memcpy(&stored, bytes.data() + at, sizeof stored);
@@ -45,32 +50,8 @@ void SegmentLog::load(Database& database) {
                       stored.size,  static_cast<ChunkBlock::Kind>(stored.kind)};
       insert(stored.job, span);
     }
-    std::lock_guard lock(mutex_);
-    if (living_[segment] == 0) {
-      living_.erase(segment);
-      dead_.push_back(segment);
-    }
+    if (living_[segment] == 0) bury(segment);
   }
-}
-
-void SegmentLog::clear() {
-  std::lock_guard lock(mutex_);
-  streams_.clear();
-  living_.clear();
-  staged_.clear();
-  full_.clear();
-  data_.clear();
-  dead_.clear();
-  cut_at_ = 0;
-  next_segment_ = 1;
-}
-
-void SegmentLog::set_first_sequence(int64_t job, uint64_t first_sequence) {
-  std::lock_guard lock(mutex_);
-  StreamExtent& extent = stream(job).extent;
-  extent.first_sequence = first_sequence;
-  // With the whole stream trimmed, this is all that is known of its end.
-  extent.last_sequence = std::max(extent.last_sequence, first_sequence - 1);
 }
 
 void SegmentLog::stage(int64_t job, const ChunkBlock& block) {
@@ -111,38 +92,71 @@ void SegmentLog::write(Statement& insert, Statement& remove) {
     insert.bind(1, next_segment_ + static_cast<int64_t>(i)).bind_blob(2, spans).bind_blob(3, data);
     insert.run();
   }
-  for (const int64_t segment : dead_) remove.bind(1, segment).run();
+  std::vector<int64_t> emptied = dead_;
+  find_emptied(emptied);
+  for (const int64_t segment : emptied) remove.bind(1, segment).run();
+}
+
+void SegmentLog::find_emptied(std::vector<int64_t>& segments) const {
+  absl::flat_hash_map<int64_t, uint32_t> leaving;
+  std::lock_guard lock(mutex_);
+  for (const auto& [job, first_sequence] : trims_) {
+    const auto found = streams_.find(job);
+    if (found == streams_.end()) continue;
+    Ring<Span>& of_job = found->second->spans;
+    for (size_t i = 0; i < of_job.size() && of_job[i].last_sequence() < first_sequence; ++i) {
+      const int64_t segment = of_job[i].segment;
+      if (++leaving[segment] == living_.at(segment)) segments.push_back(segment);
+    }
+  }
 }
 
 void SegmentLog::publish() {
-  for (size_t i = 0; i < full_.size(); ++i) {
-    std::lock_guard lock(mutex_);
-    living_[next_segment_ + static_cast<int64_t>(i)] = 0;
-  }
+  std::lock_guard lock(mutex_);
   dead_.clear();
+  for (const auto& [job, first_sequence] : trims_) cut_head(job, first_sequence);
+  for (size_t i = 0; i < full_.size(); ++i) living_[next_segment_ + static_cast<int64_t>(i)] = 0;
   for (const Staged& staged : staged_) insert(staged.job, staged.span);
   for (size_t i = 0; i < full_.size(); ++i) {
     // Trimmed in the transaction that wrote it.
     const int64_t segment = next_segment_ + static_cast<int64_t>(i);
-    std::lock_guard lock(mutex_);
-    if (living_[segment] == 0) {
-      living_.erase(segment);
-      dead_.push_back(segment);
-    }
+    if (living_[segment] == 0) bury(segment);
   }
   next_segment_ += static_cast<int64_t>(full_.size());
+  trims_.clear();
   staged_.clear();
   full_.clear();
   cut_at_ = 0;
 }
 
+void SegmentLog::discard() {
+  trims_.clear();
+  staged_.clear();
+  full_.clear();
+  data_.clear();
+  cut_at_ = 0;
+}
+
 void SegmentLog::insert(int64_t job, const Span& span) {
-  std::lock_guard lock(mutex_);
   Stream& to = stream(job);
   to.extent.last_sequence = std::max(to.extent.last_sequence, span.last_sequence());
   if (span.last_sequence() < to.extent.first_sequence) return;
   to.spans.push_back(span);
   ++living_[span.segment];
+}
+
+void SegmentLog::cut_head(int64_t job, uint64_t first_sequence) {
+  Stream& from = stream(job);
+  from.extent.first_sequence = std::max(from.extent.first_sequence, first_sequence);
+  while (!from.spans.empty() && from.spans.front().last_sequence() < first_sequence) {
+    const int64_t segment = from.spans.pop_front().segment;
+    if (--living_[segment] == 0) living_.erase(segment);  // its row went in the transaction
+  }
+}
+
+void SegmentLog::bury(int64_t segment) {
+  living_.erase(segment);
+  dead_.push_back(segment);
 }
 
 SegmentLog::Stream& SegmentLog::stream(int64_t job) {
@@ -152,15 +166,13 @@ SegmentLog::Stream& SegmentLog::stream(int64_t job) {
 }
 
 void SegmentLog::trim(int64_t job, uint64_t first_sequence) {
-  std::lock_guard lock(mutex_);
-  Stream& from = stream(job);
-  from.extent.first_sequence = std::max(from.extent.first_sequence, first_sequence);
-  while (!from.spans.empty() && from.spans.front().last_sequence() < first_sequence) {
-    const int64_t segment = from.spans.pop_front().segment;
-    if (--living_[segment] > 0) continue;
-    living_.erase(segment);
-    dead_.push_back(segment);
-  }
+  uint64_t& staged = trims_[job];
+  staged = std::max(staged, first_sequence);
+}
+
+uint64_t SegmentLog::first_sequence(int64_t job) const {
+  const auto staged = trims_.find(job);
+  return std::max(extent(job).first_sequence, staged == trims_.end() ? 1 : staged->second);
 }
 
 StreamExtent SegmentLog::extent(int64_t job) const {
@@ -169,11 +181,15 @@ StreamExtent SegmentLog::extent(int64_t job) const {
   return found == streams_.end() ? StreamExtent() : found->second->extent;
 }
 
-std::vector<Span> SegmentLog::find(int64_t job, uint64_t from_sequence, size_t max_bytes) const {
-  std::vector<Span> spans;
+StreamExtent SegmentLog::find(int64_t job, uint64_t from_sequence, size_t max_bytes,
+                              std::vector<Span>& spans) const {
+  spans.clear();
   std::lock_guard lock(mutex_);
   const auto found = streams_.find(job);
-  if (found == streams_.end()) return spans;
+  if (found == streams_.end()) return StreamExtent();
+  const StreamExtent& extent = found->second->extent;
+  if (from_sequence == 0) from_sequence = extent.first_sequence;
+  if (from_sequence < extent.first_sequence) return extent;
   Ring<Span>& all = found->second->spans;
   size_t low = 0;
   size_t high = all.size();
@@ -194,12 +210,7 @@ std::vector<Span> SegmentLog::find(int64_t job, uint64_t from_sequence, size_t m
         from_sequence > span.first_sequence ? from_sequence - span.first_sequence : 0;
     bytes += span.size * (span.count - skipped) / span.count;
   }
-  return spans;
-}
-
-size_t SegmentLog::segments() const {
-  std::lock_guard lock(mutex_);
-  return living_.size();
+  return extent;
 }
 
 std::shared_ptr<ChunkBlock> decode_span(const Span& span, std::string_view bytes) {

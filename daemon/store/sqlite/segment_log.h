@@ -40,22 +40,25 @@ class SegmentLog {
  public:
   SegmentLog() = default;
 
-  // Reads every segment's spans. `first_sequence` of streams with a trimmed head is set before.
+  // Reads the file, before anybody else asks. Check database.ok() after it.
   void load(Database& database);
-  void clear();
-  void set_first_sequence(int64_t job, uint64_t first_sequence);
 
-  // Adds entries to the transaction; write() puts them into rows, publish() lets them be found.
+  // Adds to the transaction. write() puts it into rows; publish() lets it be seen, all at once, and
+  // discard() forgets it: nobody sees what a transaction that failed would have done.
   void stage(int64_t job, const ChunkBlock& block);
+  void trim(int64_t job, uint64_t first_sequence);
   // Inserts what is staged and deletes segments in which nothing lives.
   void write(Statement& insert, Statement& remove);
   void publish();
-  void trim(int64_t job, uint64_t first_sequence);
+  void discard();
+  // The oldest entry kept, as the open transaction leaves it. Thread: the commit thread's.
+  uint64_t first_sequence(int64_t job) const;
 
   StreamExtent extent(int64_t job) const;
-  // Where entries from `from_sequence` on are, about `max_bytes` of them.
-  std::vector<Span> find(int64_t job, uint64_t from_sequence, size_t max_bytes) const;
-  size_t segments() const;
+  // Where entries from `from_sequence` on (0: the oldest kept) are, about `max_bytes` of them, and
+  // the extent at the same moment.
+  StreamExtent find(int64_t job, uint64_t from_sequence, size_t max_bytes,
+                    std::vector<Span>& spans) const;
 
  private:
   struct Stream {
@@ -67,15 +70,21 @@ class SegmentLog {
     Span span;
   };
   void cut();
+  // Adds the segments in which nothing lives after the staged trims.
+  void find_emptied(std::vector<int64_t>& segments) const;
+  // With mutex_ held.
   void insert(int64_t job, const Span& span);
-  Stream& stream(int64_t job);  // with mutex_ held
+  void cut_head(int64_t job, uint64_t first_sequence);
+  void bury(int64_t segment);
+  Stream& stream(int64_t job);
 
   std::vector<Staged> staged_;
   std::vector<std::pair<size_t, std::string>> full_;  // end in staged_, data
   std::string data_;
-  size_t cut_at_ = 0;  // staged_ from here on is in data_
+  size_t cut_at_ = 0;                             // staged_ from here on is in data_
+  absl::flat_hash_map<int64_t, uint64_t> trims_;  // job → its new first sequence
   int64_t next_segment_ = 1;
-  std::vector<int64_t> dead_;
+  std::vector<int64_t> dead_;  // nothing lives in them, but their rows are there
 
   mutable std::mutex mutex_;  // guards what follows; the commit thread alone changes it
   absl::flat_hash_map<int64_t, std::unique_ptr<Stream>> streams_;

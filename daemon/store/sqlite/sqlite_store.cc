@@ -1,4 +1,7 @@
 // The loop's side: every verb becomes an operation; those of a turn are handed over together.
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
 #include <filesystem>
 #include <system_error>
 
@@ -6,6 +9,7 @@
 #include <weft/base/clock.h>
 #include <weft/base/limits.h>
 #include <weft/runtime/event.h>
+#include <weft/store/own_loop.h>
 #include <weft/store/sqlite/commit_thread.h>
 #include <weft/store/sqlite/file_lock.h>
 #include <weft/store/sqlite/reader.h>
@@ -56,6 +60,9 @@ class SqliteStore final : public Store, private BatchReceiver {
       : lock_(std::move(lock)),
         writing_(std::move(writing)),
         reading_(std::move(reading)),
+        queue_bytes_(options.queue_bytes),
+        room_(options.queue_ops),
+        room_bytes_(options.queue_bytes),
         writer_(*writing_, segments_, options),
         reader_(*reading_, segments_),
         commit_thread_(*this, *writing_, writer_),
@@ -69,6 +76,7 @@ class SqliteStore final : public Store, private BatchReceiver {
 
   // Brings memory in line with the file and gives back what the last process ran.
   Status recover() {
+    segments_.load(*writing_);
     writer_.load();
     if (!writing_->ok() || !reading_->ok()) return damaged(writing_->ok() ? *reading_ : *writing_);
     writing_->exec("BEGIN IMMEDIATE");
@@ -88,6 +96,7 @@ class SqliteStore final : public Store, private BatchReceiver {
   StoreStats stats() const override { return stats_; }
 
   Task<void> close() override {
+    own_loop_.enter();
     while (outstanding_ > 0) co_await answered_.wait();
     reader_thread_.stop();
     commit_thread_.stop();
@@ -187,6 +196,7 @@ class SqliteStore final : public Store, private BatchReceiver {
       context.writer->consumed(token, number);
       return absl::OkStatus();
     };
+    own_loop_.enter();
     auto operation = std::make_unique<FunctionOperation<decltype(run)>>(std::move(run));
     operation->durability = Durability::kProcess;
     commits_.start(std::move(operation));
@@ -222,27 +232,41 @@ class SqliteStore final : public Store, private BatchReceiver {
   Task<typename FunctionOperation<Run>::Answer> perform(
       TurnBatch& batch, Run run, size_t items, size_t bytes,
       Durability durability = Durability::kPower) {
+    own_loop_.enter();
     auto operation = std::make_unique<FunctionOperation<Run>>(std::move(run));
     operation->items = items;
     operation->bytes = bytes;
     operation->durability = durability;
     auto permit = co_await room_.acquire();
     operation->permit.emplace(std::move(permit));
+    // One that is larger than all the room has it to itself.
+    auto byte_permit = co_await room_bytes_.acquire(std::min(bytes, queue_bytes_));
+    operation->byte_permit.emplace(std::move(byte_permit));
     OperationWait<Run> wait(batch, std::move(operation));
     co_return co_await wait;
   }
 
   void on_batch(BatchResult result) override {
     if (result.has_stats) stats_ = result.stats;
+    if (!result.error.ok()) log_error(result.error);
     // The listener first: who waits for an answer goes on later in any case.
     for (const StoreEvent& event : result.events) tell(event);
     for (std::unique_ptr<Operation>& operation : result.operations) {
       EventLoop::current()->end_external();
       --outstanding_;
       operation->permit.reset();
+      operation->byte_permit.reset();
       if (Operation::Wait* wait = operation->wait) wait->deliver(std::move(operation));
     }
     answered_.notify_all();
+  }
+
+  // What it is asked for meanwhile would fill the log with one sentence.
+  void log_error(const Status& error) {
+    const int64_t now_ns = EventLoop::current()->now_ns();
+    if (now_ns < quiet_until_ns_) return;
+    quiet_until_ns_ = now_ns + limits::kStoreErrorLogMs * 1'000'000;
+    spdlog::error("{}", from_absl(error.message()));
   }
 
   void tell(const StoreEvent& event) {
@@ -263,6 +287,11 @@ class SqliteStore final : public Store, private BatchReceiver {
   std::unique_ptr<FileLock> lock_;
   std::unique_ptr<Database> writing_;
   std::unique_ptr<Database> reading_;
+  OwnLoop own_loop_;
+  const size_t queue_bytes_;
+  Semaphore room_;
+  Semaphore room_bytes_;
+  int64_t quiet_until_ns_ = INT64_MIN;  // of the log
   SegmentLog segments_;
   Writer writer_;
   Reader reader_;
@@ -270,24 +299,41 @@ class SqliteStore final : public Store, private BatchReceiver {
   StoreStats stats_;
   size_t outstanding_ = 0;
   Event answered_;
-  Semaphore room_{limits::kStoreQueueOps};
   TurnBatch commits_{outstanding_};
   TurnBatch reads_{outstanding_};
   CommitThread commit_thread_;
   ReaderThread reader_thread_;
 };
 
+constexpr int kLinks = 40;  // as the kernel follows
+
+// One file has one name, or two daemons that spell it differently would lock two files. Makes the
+// folder if it is missing; the file itself may be.
+StatusOr<std::string> real_path(const std::string& given) {
+  namespace fs = std::filesystem;
+  std::error_code error;
+  fs::path path = fs::absolute(given, error);
+  for (int i = 0; i < kLinks && !error; ++i) {
+    std::error_code missing;
+    if (!fs::is_symlink(fs::symlink_status(path, missing))) break;
+    path = path.parent_path() / fs::read_symlink(path, error);
+  }
+  const fs::path folder = path.parent_path();
+  if (!error) fs::create_directories(folder, error);
+  const fs::path real = error ? folder : fs::canonical(folder, error);
+  if (!error) return (real / path.filename()).string();
+  return make_status(StatusCode::kPermissionDenied,
+                     "the folder " + folder.string() + " cannot be made (" + error.message() +
+                         "): make it writable for this user, or choose another path");
+}
+
 }  // namespace
 
-StatusOr<std::unique_ptr<Store>> open_sqlite_store(const std::string& path, StoreOptions options) {
-  const std::filesystem::path folder = std::filesystem::path(path).parent_path();
-  std::error_code error;
-  if (!folder.empty()) std::filesystem::create_directories(folder, error);
-  if (error) {
-    return make_status(StatusCode::kPermissionDenied,
-                       "the folder " + folder.string() + " cannot be made (" + error.message() +
-                           "): make it writable for this user, or choose another path");
-  }
+StatusOr<std::unique_ptr<Store>> open_sqlite_store(const std::string& given_path,
+                                                   StoreOptions options) {
+  const StatusOr<std::string> found = real_path(given_path);
+  if (!found.ok()) return found.status();
+  const std::string& path = *found;
   StatusOr<std::unique_ptr<FileLock>> lock = FileLock::acquire(path);
   if (!lock.ok()) return lock.status();
   StatusOr<std::unique_ptr<Database>> writing = open_for_writing(path);

@@ -18,6 +18,7 @@ Writer::Writer(Database& database, SegmentLog& segments, const StoreOptions& opt
     : database_(database),
       segments_(segments),
       queued_per_queue_(options.queued_per_queue),
+      take_bytes_(options.take_bytes),
       random_(make_id_source(options)),
       insert_job_(database,
                   "INSERT INTO job(row, id, queue, state, first_sequence, worker_high, worker_low,"
@@ -104,7 +105,12 @@ Status Writer::settle(Settlement& settlement, int64_t wall_ns) {
 }
 
 void Writer::take(const TakeRequest& request, int64_t wall_ns, std::vector<v1::Job>& jobs) {
+  size_t bytes = 0;
   while (jobs.size() < request.max_jobs) {
+    if (bytes >= take_bytes_) {
+      if (queues_.size() > 0) tell_work();
+      return;
+    }
     LiveJob* live = queues_.take();
     if (live == nullptr) return;
     std::unique_ptr<v1::Job> job = whole_job(*live);
@@ -122,6 +128,7 @@ void Writer::take(const TakeRequest& request, int64_t wall_ns, std::vector<v1::J
     ++running_;
     update(*live, *job);
     jobs.push_back(*job);
+    bytes += payload.size();
     jobs.back().mutable_spec()->mutable_payload()->swap(payload);
     live->job = std::move(job);
   }
@@ -215,7 +222,7 @@ void Writer::finish(LiveJob& live, std::unique_ptr<v1::Job> job) {
   update(live, *job);
   if (live.running) --running_;
   if (live.sends != nullptr) job->set_last_send(live.sends->last());
-  job->set_first_sequence(segments_.extent(live.row).first_sequence);
+  job->set_first_sequence(segments_.first_sequence(live.row));
   events_.emplace_back(std::move(*job));
   live_.erase(to_absl(events_.back().job.spec().id()));
 }
@@ -267,7 +274,7 @@ std::unique_ptr<v1::Job> Writer::whole_job(LiveJob& live) {
     hot_bytes_ -= live.hot_bytes;
     live.hot_bytes = 0;
     if (live.sends != nullptr) live.job->set_last_send(live.sends->last());
-    live.job->set_first_sequence(segments_.extent(live.row).first_sequence);
+    live.job->set_first_sequence(segments_.first_sequence(live.row));
     return std::move(live.job);
   }
   JobRow found;

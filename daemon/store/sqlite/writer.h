@@ -44,7 +44,8 @@ class Writer {
   Writer(Database& database, SegmentLog& segments, const StoreOptions& options);
   ~Writer();
 
-  // Reads live jobs and segments. Running jobs stay running. Check database.ok() after it.
+  // Forgets the transaction and reads live jobs. Running jobs stay running. Check database.ok()
+  // after it. The segments' index needs no reading: only a commit changes it.
   void load();
   // Gives back every running job, oldest first: their process is gone. In a transaction.
   void recover(int64_t wall_ns);
@@ -109,6 +110,7 @@ class Writer {
   Database& database_;
   SegmentLog& segments_;
   const size_t queued_per_queue_;
+  const size_t take_bytes_;
   Random random_;
 
   Statement insert_job_;

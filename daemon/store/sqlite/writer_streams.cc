@@ -30,7 +30,7 @@ Status Writer::trim(const std::string& job_id, uint64_t first_sequence) {
   }
   const StreamExtent extent = segments_.extent(row);
   first_sequence = std::min(first_sequence, std::max(last_sequence, extent.last_sequence) + 1);
-  if (first_sequence <= extent.first_sequence) return absl::OkStatus();
+  if (first_sequence <= segments_.first_sequence(row)) return absl::OkStatus();
   update_first_sequence_.bind(1, row).bind(2, static_cast<int64_t>(first_sequence)).run();
   segments_.trim(row, first_sequence);
   return absl::OkStatus();
@@ -98,19 +98,12 @@ void Writer::load() {
   }
   queues_.clear();
   live_.clear();
-  segments_.clear();
   events_.clear();
   work_told_ = false;
   running_ = 0;
   hot_bytes_ = 0;
 
-  {
-    Statement trimmed(database_, "SELECT row, first_sequence FROM job WHERE first_sequence > 1");
-    while (trimmed.next()) {
-      segments_.set_first_sequence(trimmed.integer(0), static_cast<uint64_t>(trimmed.integer(1)));
-    }
-  }
-  segments_.load(database_);
+  segments_.discard();
 
   Statement jobs(database_,
                  "SELECT row, first_sequence, worker_high, worker_low, spec, record, NULL,"

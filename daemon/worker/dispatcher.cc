@@ -74,8 +74,7 @@ Task<bool> Dispatcher::settle_and_take() {
     if (asked > 0) starter_.after_take();
     co_return false;
   }
-  for (size_t i = 0; i < telling.size(); ++i) count(telling[i], taken->settled[i]);
-  resident_ -= telling.size();
+  for (size_t i = 0; i < telling.size(); ++i) conclude(telling[i], taken->settled[i]);
   work_likely_ = work_likely_ || (asked > 0 && taken->jobs.size() == asked);
   for (v1::Job& job : taken->jobs) {
     ++resident_;
@@ -104,22 +103,27 @@ Task<bool> Dispatcher::release_all() {
   co_return available;
 }
 
-void Dispatcher::count(const Settlement& settlement, const Status& answer) {
+void Dispatcher::conclude(const Settlement& settlement, const Status& answer) {
   switch (answer.code()) {
     case StatusCode::kOk:
+      --resident_;
       if (settlement.state == v1::JOB_STATE_SUCCEEDED) ++stats_.succeeded;
       if (settlement.state == v1::JOB_STATE_DEAD) ++stats_.dead;
       if (settlement.state == v1::JOB_STATE_CANCELLED) ++stats_.cancelled;
       return;
     case StatusCode::kNotFound:  // it was removed: nobody waits for the answer
+      --resident_;
       return;
     case StatusCode::kAborted:
+      --resident_;
       ++stats_.stale;
       return;
     default:
       // Chunks are stored before the settlement is sent, so this is a fault of ours or the store's.
-      spdlog::error("job {}: its end cannot be stored: {}", settlement.token.job_id,
-                    from_absl(answer.message()));
+      // The job must not stay with a worker that has forgotten it.
+      spdlog::error("job {}: its end cannot be stored, so it is handed back: {}",
+                    settlement.token.job_id, from_absl(answer.message()));
+      releases_.push_back(settlement.token);
   }
 }
 

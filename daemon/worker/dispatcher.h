@@ -71,7 +71,7 @@ class Dispatcher {
   size_t wanted() const;
   Task<bool> settle_and_take();
   Task<bool> release_all();
-  void count(const Settlement& settlement, const Status& answer);
+  void conclude(const Settlement& settlement, const Status& answer);
 
   Store& store_;
   JobStarter& starter_;

@@ -28,9 +28,10 @@ Task<void> Job::sleep(std::chrono::nanoseconds delay) const {
   // By value: the handle may end before the sleep does.
   return [](std::shared_ptr<internal::JobContext> context,
             std::chrono::nanoseconds time) -> Task<void> {
-    context->give_slot_back();
-    co_await sleep_for(time);
-    co_await context->take_slot_again();
+    auto wait = [](std::chrono::nanoseconds how_long) -> Task<void> {
+      co_await sleep_for(how_long);
+    };
+    co_await context->parked(wait(time));
   }(context_, delay);
 }
 
@@ -76,9 +77,14 @@ Task<void> wait_for_room(JobContext& context) {
     co_await producer.wait_for_room();  // its turn only
     co_return;
   }
-  context.give_slot_back();
-  co_await producer.wait_for_room();
-  co_await context.take_slot_again();
+  co_await context.parked(producer.wait_for_room());
+}
+
+TaskMark::TaskMark(std::shared_ptr<JobContext> context) : context_(std::move(context)) {
+  context_->task_started();
+}
+TaskMark::~TaskMark() {
+  if (context_ != nullptr) context_->task_ended();
 }
 
 void push_chunk(JobContext& context, std::string_view chunk) {

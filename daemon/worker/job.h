@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -20,7 +21,21 @@
 namespace weft {
 
 namespace internal {
+
 class JobContext;
+
+// Held by a task that a handler has started: the job keeps its slot while one of them works.
+class TaskMark {
+ public:
+  explicit TaskMark(std::shared_ptr<JobContext> context);
+  TaskMark(TaskMark&& other) noexcept : context_(std::move(other.context_)) {}
+  TaskMark& operator=(TaskMark&&) = delete;
+  ~TaskMark();
+
+ private:
+  std::shared_ptr<JobContext> context_;
+};
+
 }  // namespace internal
 
 // A cheap handle; copies name the same attempt.
@@ -58,13 +73,15 @@ class Job {
   // if one throws, the job fails with it.
   template <typename F, typename... Args>
   void start(F function, Args... args) const {
-    group().start(std::move(function), std::move(args)...);
+    auto run = [mark = internal::TaskMark(context_), function = std::move(function)](
+                   Args... given) mutable { return std::invoke(function, std::move(given)...); };
+    group().start(std::move(run), std::move(args)...);
   }
-  // Holds no slot meanwhile.
+  // Holds no slot meanwhile, unless the handler or another task it has started goes on working.
   Task<void> sleep(std::chrono::nanoseconds delay) const;
-  // The next value sent to this job; waits for it and holds no slot meanwhile. In the order sent,
-  // each once; what it takes a later co_yield does not get. A new attempt gets all of them again.
-  // Nothing: the attempt is over.
+  // The next value sent to this job; waits for it, as sleep() does. In the order sent, each once;
+  // what it takes a later co_yield does not get. A new attempt gets all of them again. Nothing: the
+  // attempt is over.
   Task<std::optional<std::string>> receive() const;
 
   // Shows readers how far the job is; only the latest value is kept. Limits: the message is cut at

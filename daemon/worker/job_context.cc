@@ -18,6 +18,29 @@ void JobContext::end() {
   give_slot_back();
   unlink();
   producer_.reset();
+  host_.observer.on_end(*this);
+}
+
+void JobContext::task_ended() {
+  --tasks_;
+  if (parked_ > 0 && parked_ >= tasks_) give_slot_back();
+}
+
+Task<void> JobContext::parked(Task<void> wait) {
+  std::exception_ptr cut_short;
+  ++parked_;
+  if (parked_ >= tasks_) give_slot_back();
+  try {
+    co_await wait;
+  } catch (...) {
+    cut_short = std::current_exception();
+  }
+  --parked_;
+  try {
+    if (!has_slot_ && producer_ && !scope_.cancelled()) co_await take_slot_again();
+  } catch (const Cancelled&) {  // the job is; what it awaits next says so
+  }
+  if (cut_short) std::rethrow_exception(cut_short);
 }
 
 void JobContext::give_slot_back() {
@@ -27,7 +50,10 @@ void JobContext::give_slot_back() {
 }
 
 Task<void> JobContext::take_slot_again() {
-  while (!has_slot_) {
+  // A timeout inside the handler must not leave it running without a slot.
+  CancelScope scope;
+  ScopeEntry entry(scope, scope_);
+  while (!has_slot_ && producer_) {
     if (asks_for_slot_) {  // another task of this job is at it
       co_await slot_back_.wait();
       continue;
@@ -42,6 +68,7 @@ Task<void> JobContext::take_slot_again() {
     } asking(*this);
     co_await host_.slots.acquire();
     has_slot_ = true;
+    if (!producer_) give_slot_back();  // the attempt ended meanwhile
   }
 }
 
@@ -81,9 +108,8 @@ std::optional<std::string> JobContext::take_send() {
 
 Task<std::optional<std::string>> JobContext::receive() {
   while (inbox_.empty() && producer_) {
-    give_slot_back();
-    co_await send_came_.wait();
-    co_await take_slot_again();
+    auto wait = [](JobContext* context) -> Task<void> { co_await context->send_came_.wait(); };
+    co_await parked(wait(this));
   }
   co_return take_send();
 }
@@ -91,8 +117,8 @@ Task<std::optional<std::string>> JobContext::receive() {
 void JobContext::set_progress(v1::Progress progress) {
   if (!producer_) return;
   progress_ = std::move(progress);
-  host_.hub.on_progress(token_.job_id, progress_);
-  host_.progress.on_progress(*this);
+  host_.hub.on_progress(token_.job_id, *progress_);
+  host_.observer.on_progress(*this);
 }
 
 }  // namespace weft::internal

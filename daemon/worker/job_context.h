@@ -17,30 +17,33 @@
 
 namespace weft::internal {
 
-// Told when a job has new progress to be stored.
-class ProgressSink {
+// Told what becomes of a job.
+class JobObserver {
  public:
+  // It has new progress to be stored.
   virtual void on_progress(class JobContext& context) = 0;
+  // The attempt is over, or will never start.
+  virtual void on_end(class JobContext& context) = 0;
 
  protected:
-  ~ProgressSink() = default;
+  ~JobObserver() = default;
 };
 
 // What a context needs of its worker; outlives every attempt.
 class JobHost {
  public:
   JobHost(Store& store_in, StreamHub& hub_in, Executor& executor_in, Slots& slots_in,
-          ProgressSink& progress_in)
+          JobObserver& observer_in)
       : store(store_in),
         hub(hub_in),
         executor(executor_in),
         slots(slots_in),
-        progress(progress_in) {}
+        observer(observer_in) {}
   Store& store;
   StreamHub& hub;
   Executor& executor;
   Slots& slots;
-  ProgressSink& progress;
+  JobObserver& observer;
 };
 
 // Thread: the loop's. Lifetime: shared by the handles of the handler; after end() it is inert.
@@ -59,10 +62,13 @@ class JobContext : public ListNode<JobContext> {
   // The attempt is over: what handles ask for from now on goes nowhere.
   void end();
 
-  // Around a wait that holds no slot. A job with several tasks gets its slot back with the first of
-  // them to go on. A wait that is cancelled leaves the job without one: it only unwinds.
-  void give_slot_back();
-  Task<void> take_slot_again();
+  // Awaits what needs no slot: the job gives its slot back when its handler and all tasks it has
+  // started do so, and has one again before the first of them goes on. A wait that is cut short by
+  // a scope of the handler's own takes the slot again too; one of a cancelled job only unwinds.
+  Task<void> parked(Task<void> wait);
+  // Tasks that the handler has started come and go.
+  void task_started() { ++tasks_; }
+  void task_ended();
 
   // Puts sends that were stored earlier into the inbox. Errors: as StreamStore::read_sends.
   Task<Status> load_sends();
@@ -72,7 +78,8 @@ class JobContext : public ListNode<JobContext> {
   Task<std::optional<std::string>> receive();
 
   void set_progress(v1::Progress progress);
-  const v1::Progress& progress() const { return progress_; }
+  // The latest; empty: none.
+  const std::optional<v1::Progress>& progress() const { return progress_; }
 
   // Set by whoever may know of sends that are in the store already.
   bool sends_stored = false;
@@ -81,19 +88,24 @@ class JobContext : public ListNode<JobContext> {
   TaskGroup* group = nullptr;  // of the handler and its children, while it runs
 
  private:
+  void give_slot_back();
+  Task<void> take_slot_again();
+
   JobHost& host_;
   const v1::Job record_;
   const Token token_;
   const std::shared_ptr<Executor::Lane> lane_;
   CancelScope scope_;
   std::optional<Producer> producer_;
+  size_t tasks_ = 1;   // the handler and those it started
+  size_t parked_ = 0;  // of them
   bool has_slot_ = true;
   bool asks_for_slot_ = false;
   Event slot_back_;
   Ring<StoredSend> inbox_;
   uint64_t newest_send_ = 0;
   Event send_came_;
-  v1::Progress progress_;
+  std::optional<v1::Progress> progress_;
 };
 
 }  // namespace weft::internal

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <exception>
+#include <string>
 
 #include <weft/base/limits.h>
 #include <weft/runtime/sleep.h>
@@ -29,7 +30,12 @@ Task<void> load_sends(JobContext& context) {
   for (;;) {
     Task<Status> load = context.load_sends();
     const Status loaded = co_await load;
-    if (loaded.code() != StatusCode::kUnavailable) co_return;
+    if (loaded.ok()) co_return;
+    if (loaded.code() != StatusCode::kUnavailable) {
+      throw Permanent(
+          "the values sent to this job cannot be read: " + std::string(from_absl(loaded.message())),
+          "store_error");
+    }
     co_await sleep_for(kRetry);
   }
 }
@@ -113,13 +119,18 @@ Task<AttemptEnd> run_attempt(ContextPtr context, const RegisteredHandler* handle
   } catch (...) {
     failed = failure("handler_error", "the handler threw something that is not a std::exception");
   }
-  if (scope.own_reason() == CancelReason::kLeaseLost) {
-    co_return AttemptEnd(AttemptEnd::Verb::kDrop);
-  }
   Task<Status> flush = context->producer()->flush();
   const Status stored = co_await flush;
-  if (!stored.ok()) co_return AttemptEnd(AttemptEnd::Verb::kDrop);
+  if (stored.code() == StatusCode::kAborted || stored.code() == StatusCode::kNotFound) {
+    co_return AttemptEnd(AttemptEnd::Verb::kDrop);
+  }
+  // The job is still ours, but what is stored of it does not fit what this attempt yielded.
+  if (!stored.ok()) co_return AttemptEnd(AttemptEnd::Verb::kRelease);
   if (returned) co_return end_of_returned(*context);
+  const Status& stream = context->producer()->failed();
+  if (!stream.ok()) {
+    co_return AttemptEnd(v1::JOB_STATE_DEAD, failure("store_error", from_absl(stream.message())));
+  }
   if (scope.cancel_called()) {
     co_return end_of_cancelled(scope.own_reason(), context->cancel_reason);
   }

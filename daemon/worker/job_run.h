@@ -30,8 +30,9 @@ class AttemptEnd {
 // for the job's type.
 //   returned                          → SUCCEEDED, also after a cancel request
 //   cancelled: UserRequest            → CANCELLED;  ConsumerGone → CANCELLED
-//   cancelled: Shutdown               → handed back;  LeaseLost → nothing is told
-//   threw, no cancel asked for        → DEAD
+//   cancelled: Shutdown               → handed back
+//   the store refuses its chunks      → nothing is told if the job is another's now, else handed
+//   back its stream can hold no more       → DEAD threw, no cancel asked for        → DEAD
 // Cancellation: from outside (not through the context's scope), Cancelled passes: nothing is told.
 Task<AttemptEnd> run_attempt(std::shared_ptr<internal::JobContext> context,
                              const RegisteredHandler* handler);

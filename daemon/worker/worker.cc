@@ -18,7 +18,7 @@ namespace weft {
 
 using internal::JobContext;
 
-class Worker::Impl final : public JobStarter, public internal::ProgressSink, private Timer {
+class Worker::Impl final : public JobStarter, public internal::JobObserver, private Timer {
  public:
   Impl(Store& store, StreamHub& hub, Executor& executor, const Registry& registry,
        WorkerOptions options)
@@ -44,6 +44,7 @@ class Worker::Impl final : public JobStarter, public internal::ProgressSink, pri
   void start(v1::Job job) override;
   void after_take() override;
   void on_progress(JobContext& context) override;
+  void on_end(JobContext& context) override;
   void fire() override;  // the grace of a drain is over
 
   Task<void> attempt(std::shared_ptr<JobContext> context);
@@ -70,10 +71,14 @@ class Worker::Impl final : public JobStarter, public internal::ProgressSink, pri
 
 Task<void> Worker::Impl::run() {
   auto body = [this](TaskGroup& group) -> Task<void> {
+    // Also when this is cancelled, nobody starts a job in a group that is gone.
+    struct InUse {
+      TaskGroup*& group;
+      ~InUse() { group = nullptr; }
+    } in_use{group_};
     group_ = &group;
     group.start([this] { return save_progress(); });
     co_await dispatcher_.run();
-    group_ = nullptr;
     group.cancel(CancelReason::kShutdown);
   };
   co_await with_group(body);
@@ -106,26 +111,24 @@ void Worker::Impl::after_take() {
 Task<void> Worker::Impl::attempt(std::shared_ptr<JobContext> context) {
   // Also when this very task is cancelled, nothing of the job stays behind.
   struct Leave {
-    Impl& worker;
     JobContext& context;
-    ~Leave() {
-      worker.running_.erase(to_absl(context.token().job_id));
-      context.end();
-    }
+    ~Leave() { context.end(); }
   };
   std::optional<AttemptEnd> end;
   uint64_t last_sequence = 0;
   {
-    Leave leave(*this, *context);
+    Leave leave(*context);
     Task<AttemptEnd> run = run_attempt(context, registry_.find(context->record().spec().type()));
     end.emplace(co_await run);
     last_sequence = context->producer()->last_sequence();
   }
   switch (end->verb) {
-    case AttemptEnd::Verb::kSettle:
-      dispatcher_.settle(
-          Settlement(context->token(), end->state, std::move(end->outcome), last_sequence));
+    case AttemptEnd::Verb::kSettle: {
+      Settlement settlement(context->token(), end->state, std::move(end->outcome), last_sequence);
+      settlement.progress = context->progress();  // the last one may not have been saved
+      dispatcher_.settle(std::move(settlement));
       break;
+    }
     case AttemptEnd::Verb::kRelease:
       dispatcher_.release(context->token());
       break;
@@ -170,13 +173,18 @@ void Worker::Impl::on_progress(JobContext& context) {
   progress_came_.set();
 }
 
+void Worker::Impl::on_end(JobContext& context) {
+  const auto found = running_.find(to_absl(context.token().job_id));
+  if (found != running_.end() && found->second == &context) running_.erase(found);
+}
+
 Task<void> Worker::Impl::save_progress() {
   for (;;) {
     progress_came_.reset();
     co_await progress_came_.wait();
     std::vector<std::pair<Token, v1::Progress>> batch;
     while (JobContext* context = new_progress_.pop_front()) {
-      batch.emplace_back(context->token(), context->progress());
+      batch.emplace_back(context->token(), *context->progress());
     }
     // Progress is for looking at: what cannot be stored now is not worth a second try, and whoever
     // lost the job hears of it at the next chunk or at the end.

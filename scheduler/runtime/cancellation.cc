@@ -100,13 +100,21 @@ ScopeEntry::ScopeEntry(CancelScope& scope) : scope_(scope) {
   scope_.tasks_.push_back(context);
 }
 
+ScopeEntry::ScopeEntry(CancelScope& scope, CancelScope& around)
+    : scope_(scope), back_(EventLoop::current()->context()->scope_) {
+  scope_.attach_to(&around);
+  TaskContext& context = *EventLoop::current()->context();
+  context.scope_ = &scope_;
+  scope_.tasks_.push_back(context);
+}
+
 ScopeEntry::~ScopeEntry() {
   // Asked now, not remembered: a generator may have been moved to another task since, and one that
   // is dropped at a co_yield has left its scopes already.
   TaskContext* context = EventLoop::current()->context();
   if (context != nullptr && context->scope_ == &scope_) {
-    context->scope_ = scope_.parent_;
-    scope_.parent_->tasks_.push_back(*context);
+    context->scope_ = back_ != nullptr ? back_ : scope_.parent_;
+    context->scope_->tasks_.push_back(*context);
   }
   scope_.detach();
 }

@@ -186,12 +186,17 @@ class CancelScope : public ListNode<CancelScope>, private Timer {
 class ScopeEntry {
  public:
   explicit ScopeEntry(CancelScope& scope);
+  // Enters `scope` as if from `around`, a scope outside of the current one: cancellations of those
+  // in between do not reach it. No co_yield meanwhile.
+  ScopeEntry(CancelScope& scope, CancelScope& around);
   ~ScopeEntry();
   ScopeEntry(const ScopeEntry&) = delete;
   ScopeEntry& operator=(const ScopeEntry&) = delete;
 
  private:
   CancelScope& scope_;
+  CancelScope* back_ =
+      nullptr;  // where the context returns to, when that is not the scope's parent
 };
 
 // For generators: takes the scopes that a generator's body entered off the context while it is

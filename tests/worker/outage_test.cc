@@ -168,5 +168,132 @@ CORO_TEST(Outage, TakesAreBoundedAndCarryTheSettlementsOfATurn) {
   co_await with_bed(std::move(outage.options), std::move(registry), body);
 }
 
+// Refuses what it is told to refuse, once each.
+class FaultyStore final : public testing::StoreWrapper {
+ public:
+  using StoreWrapper::StoreWrapper;
+  Task<StatusOr<Taken>> settle_and_take(std::vector<Settlement> settlements,
+                                        TakeRequest take) override {
+    if (settle.ok() || settlements.empty()) {
+      auto next = inner->settle_and_take(std::move(settlements), std::move(take));
+      co_return co_await next;
+    }
+    const size_t count = settlements.size();
+    auto next = inner->settle_and_take({}, std::move(take));
+    StatusOr<Taken> taken = co_await next;
+    taken->settled.assign(count, std::exchange(settle, absl::OkStatus()));
+    co_return taken;
+  }
+  Task<std::vector<Status>> append(std::vector<Append> appends) override {
+    if (!chunks.ok()) {
+      co_await yield_now();
+      co_return std::vector<Status>(appends.size(), std::exchange(chunks, absl::OkStatus()));
+    }
+    auto next = inner->append(std::move(appends));
+    co_return co_await next;
+  }
+  Task<Status> trim(std::string job_id, uint64_t first_sequence) override {
+    if (!trims.ok()) co_return std::exchange(trims, absl::OkStatus());
+    auto next = inner->trim(std::move(job_id), first_sequence);
+    co_return co_await next;
+  }
+  Task<StatusOr<std::vector<StoredSend>>> read_sends(std::string job_id, uint64_t after) override {
+    if (!sends.ok()) co_return std::exchange(sends, absl::OkStatus());
+    auto next = inner->read_sends(std::move(job_id), after);
+    co_return co_await next;
+  }
+  Status settle;
+  Status chunks;
+  Status trims;
+  Status sends;
+};
+
+class Faults {
+ public:
+  Faults() {
+    auto made = std::make_unique<FaultyStore>(*open_store("memory:"));
+    store = made.get();
+    options.store = std::move(made);
+  }
+  BedOptions options;
+  FaultyStore* store;
+};
+
+CORO_TEST(Outage, JobWhoseEndIsRefusedRunsAgain) {
+  Faults faults;
+  faults.store->settle = make_status(StatusCode::kFailedPrecondition, "there is a gap: fill it");
+  Registry registry;
+  auto handler = [](Job job) -> Task<std::string> { co_return std::to_string(job.attempt()); };
+  registry.add("it", make_handler(handler));
+  auto body = [&](WorkerBed& bed) -> Task<void> {
+    const std::string id = co_await bed.submit("it");
+    const v1::Finished end = co_await bed.finished(id);
+    EXPECT_EQ(end.outcome().result(), "2");
+    EXPECT_EQ(bed.worker.stats().released, 1u);
+    EXPECT_EQ(bed.worker.stats().resident, 0u);
+  };
+  co_await with_bed(std::move(faults.options), std::move(registry), body);
+}
+
+CORO_TEST(Outage, JobWhoseChunksAreRefusedRunsAgain) {
+  Faults faults;
+  faults.store->chunks = make_status(StatusCode::kFailedPrecondition, "there is a gap: fill it");
+  Registry registry;
+  auto handler = [](Job job) -> Stream<std::string> { co_yield std::to_string(job.attempt()); };
+  registry.add("it", make_handler(handler));
+  auto body = [&](WorkerBed& bed) -> Task<void> {
+    const std::string id = co_await bed.submit("it");
+    auto reader = co_await bed.watch(id);
+    const Read got = co_await read(*reader);
+    EXPECT_EQ(got.chunks, std::vector<std::string>{"2"});
+    EXPECT_EQ(got.finished->state(), v1::JOB_STATE_SUCCEEDED);
+    EXPECT_EQ(bed.worker.stats().resident, 0u);
+  };
+  co_await with_bed(std::move(faults.options), std::move(registry), body);
+}
+
+CORO_TEST(Outage, JobWhoseStreamCannotBeTrimmedFails) {
+  Faults faults;
+  faults.options.hub.stream_chunks = 1000;
+  faults.store->trims = make_status(StatusCode::kDataLoss, "the file is broken: restore it");
+  Registry registry;
+  auto handler = [](Job) -> Stream<std::string> {
+    for (;;) co_yield "x";
+  };
+  registry.add("it", make_handler(handler));
+  auto body = [&](WorkerBed& bed) -> Task<void> {
+    const std::string id = co_await bed.submit("it");
+    auto reader = co_await bed.watch(id);
+    const Read got = co_await read(*reader);
+    WEFT_ASSERT(got.finished.has_value());
+    EXPECT_EQ(got.finished->state(), v1::JOB_STATE_DEAD);
+    EXPECT_EQ(got.finished->outcome().error_code(), "store_error");
+    EXPECT_THAT(got.finished->outcome().error_message(), ::testing::HasSubstr("broken"));
+  };
+  co_await with_bed(std::move(faults.options), std::move(registry), body);
+}
+
+CORO_TEST(Outage, JobWhoseSendsCannotBeReadFails) {
+  Faults faults;
+  faults.options.concurrency = 1;
+  faults.store->sends = make_status(StatusCode::kDataLoss, "the file is broken: restore it");
+  Event go;
+  Registry registry;
+  auto holder = [&](Job) -> Task<void> { co_await go.wait(); };
+  auto handler = [](Job job) -> Task<void> { co_await job.receive(); };
+  registry.add("holder", make_handler(holder));
+  registry.add("it", make_handler(handler));
+  auto body = [&](WorkerBed& bed) -> Task<void> {
+    co_await bed.submit("holder");
+    const std::string id = co_await bed.submit("it");
+    co_await bed.send(id, "early");
+    go.set();
+    const v1::Finished end = co_await bed.finished(id);
+    EXPECT_EQ(end.state(), v1::JOB_STATE_DEAD);
+    EXPECT_EQ(end.outcome().error_code(), "store_error");
+  };
+  co_await with_bed(std::move(faults.options), std::move(registry), body);
+}
+
 }  // namespace
 }  // namespace weft

@@ -360,6 +360,55 @@ CORO_TEST(Worker, ProgressReachesReadersAndTheRecord) {
   co_await with_bed({}, std::move(registry), body);
 }
 
+CORO_TEST(Worker, LastProgressIsKeptHoweverSoonTheJobEnds) {
+  Registry registry;
+  auto handler = [](Job job) -> Task<void> {
+    job.progress(0.5, "half");
+    co_await job.sleep(std::chrono::milliseconds(10));
+    job.progress(1.0, "all");
+  };
+  registry.add("it", make_handler(handler));
+  auto body = [&](WorkerBed& bed) -> Task<void> {
+    const std::string id = co_await bed.submit("it");
+    co_await bed.finished(id);
+    const v1::Job job = co_await bed.get(id);
+    EXPECT_EQ(job.progress().fraction(), 1.0);
+    EXPECT_EQ(job.progress().message(), "all");
+  };
+  co_await with_bed({}, std::move(registry), body);
+}
+
+// Takes run() away at every moment of a job's start; news that come later find nothing of it.
+CORO_TEST_SEEDED(Worker, CancelledRunLeavesNothingBehind, 20) {
+  Registry registry;
+  auto handler = [](Job job) -> Task<void> { co_await job.sleep(std::chrono::hours(1)); };
+  registry.add("it", make_handler(handler));
+  for (int turns = 0; turns < 12; ++turns) {
+    WorkerBed bed({}, registry);
+    auto outer = [&](TaskGroup& hub_group) -> Task<void> {
+      hub_group.start([&bed] { return bed.hub.run(); });
+      std::vector<std::string> ids;
+      auto inner = [&](TaskGroup& group) -> Task<void> {
+        group.start([&bed] { return bed.worker.run(); });
+        co_await yield_now();
+        for (int i = 0; i < 3; ++i) ids.push_back(co_await bed.submit("it"));
+        for (int i = 0; i < turns; ++i) co_await yield_now();
+        group.cancel(CancelReason::kShutdown);
+      };
+      co_await with_group(inner);
+      EXPECT_EQ(bed.worker.stats().slots_used, 0u);
+      for (const std::string& id : ids) {
+        co_await bed.send(id, "late");
+        co_await bed.cancel(id, "late");
+      }
+      bed.worker.drain(std::chrono::seconds(1));
+      hub_group.cancel(CancelReason::kShutdown);
+    };
+    co_await with_group(outer);
+    co_await bed.store->close();
+  }
+}
+
 CORO_TEST(Worker, DrainWithoutGraceHandsJobsBack) {
   Registry registry;
   auto handler = [](Job job) -> Task<void> { co_await job.sleep(std::chrono::hours(1)); };

@@ -134,6 +134,34 @@ TEST_F(FailingFile, ReadersSeeNothingOfCommitsThatFail) {
   });
 }
 
+TEST_F(FailingFile, WhatEndedInACommitThatFailedLivesOn) {
+  session([](Harness& h) -> Task<void> {
+    for (const char* id : {"ended-job-1", "oldest-job", "queued-job-1", "queued-job-2"}) {
+      co_await h.add(Harness::make_spec_with_id(id));
+    }
+    auto jobs = co_await h.take(2);
+    WEFT_ASSERT(jobs.size() == 2);
+    co_await h.must(h.settle(Harness::token_of(jobs[0])));
+    FullDisk full(1);
+    for (int round = 0; round < 3; ++round) {
+      const Status settle = co_await h.settle(Harness::token_of(jobs[1]));
+      EXPECT_EQ(settle.code(), StatusCode::kUnavailable) << settle;
+      const auto cancel = co_await h.store().cancel("queued-job-1", "");
+      EXPECT_EQ(cancel.status().code(), StatusCode::kUnavailable) << cancel.status();
+      EXPECT_EQ(h.store().stats().queued_jobs, 2u);
+      EXPECT_EQ(h.store().stats().running_jobs, 1u);
+    }
+    full.end();
+    EXPECT_EQ(h.told.finished.size(), 1u);
+    co_await h.must(h.settle(Harness::token_of(jobs[1])));
+    const auto rest = co_await h.take(5);
+    WEFT_ASSERT(rest.size() == 2);
+    EXPECT_EQ(rest[0].spec().id(), "queued-job-1");
+    co_await h.add(Harness::make_spec_with_id("new-job-1"));
+    EXPECT_EQ(h.told.finished.size(), 2u);
+  });
+}
+
 TEST_F(FailingFile, ALockedFileChangesNothing) {
   session([this](Harness& h) -> Task<void> {
     const v1::Job job = co_await h.run_one();

@@ -221,6 +221,7 @@ void Writer::finish(LiveJob& live, std::unique_ptr<v1::Job> job) {
   if (!result.empty()) insert_result_.bind(1, live.row).bind_blob(2, result).run();
   update(live, *job);
   if (live.running) --running_;
+  oldest_ended_row_ = std::min(oldest_ended_row_, live.row);
   if (live.sends != nullptr) job->set_last_send(live.sends->last());
   job->set_first_sequence(segments_.first_sequence(live.row));
   events_.emplace_back(std::move(*job));

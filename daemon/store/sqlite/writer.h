@@ -131,6 +131,10 @@ class Writer {
   size_t running_ = 0;
   size_t hot_bytes_ = 0;
   int64_t next_row_ = 1;
+  // No older row has a live job: what has ended since stands there, and load() need not look at it.
+  int64_t oldest_live_row_ = 1;
+  int64_t oldest_ended_row_ = INT64_MAX;  // of the jobs that end in the open transaction
+  bool loaded_ = false;
   uint64_t stale_tokens_ = 0;
   bool work_told_ = false;
   std::vector<StoreEvent> events_;

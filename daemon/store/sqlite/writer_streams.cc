@@ -86,6 +86,7 @@ void Writer::finish_transaction() { segments_.write(insert_segment_, delete_segm
 void Writer::publish() {
   segments_.publish();
   work_told_ = false;
+  oldest_ended_row_ = INT64_MAX;
 }
 
 void Writer::load() {
@@ -96,6 +97,11 @@ void Writer::load() {
       consumed[live->id] = {live->job->attempt(), live->consumed};
     }
   }
+  if (loaded_) {
+    oldest_live_row_ = std::min(next_row_, oldest_ended_row_);
+    for (const auto& [id, live] : live_) oldest_live_row_ = std::min(oldest_live_row_, live->row);
+  }
+  loaded_ = false;
   queues_.clear();
   live_.clear();
   events_.clear();
@@ -108,7 +114,8 @@ void Writer::load() {
   Statement jobs(database_,
                  "SELECT row, first_sequence, worker_high, worker_low, spec, record, NULL,"
                  " (SELECT max(number) FROM send WHERE job = row), id, queue, state FROM job"
-                 " WHERE state < 4 ORDER BY row");
+                 " WHERE row >= ?1 AND state < 4 ORDER BY row");
+  jobs.bind(1, oldest_live_row_);
   while (jobs.next()) {
     LiveJob& live =
         add_live(std::string(jobs.bytes(8)), std::string(jobs.bytes(9)), jobs.integer(0));
@@ -134,6 +141,8 @@ void Writer::load() {
     }
   }
   next_row_ = database_.query_integer("SELECT coalesce(max(row), 0) + 1 FROM job");
+  oldest_ended_row_ = INT64_MAX;
+  loaded_ = database_.ok();
 }
 
 }  // namespace weft

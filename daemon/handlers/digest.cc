@@ -12,8 +12,7 @@
 namespace weft::handlers {
 namespace {
 
-constexpr size_t kFilesAtOnce = 8;       // open and hashed ahead of the line to yield next
-constexpr size_t kFilesMax = 2'000'000;  // names kept in memory
+constexpr size_t kFilesAtOnce = 8;  // open and hashed ahead of the line to yield next
 
 // What the tasks that hash share with the stream that yields.
 class Pipeline {
@@ -52,18 +51,18 @@ Task<void> hash_files(Job job, PipelinePtr pipeline) {
   }
 }
 
-Task<PipelinePtr> list_files(Job job, Roots roots, std::string path) {
+Task<PipelinePtr> list_files(Job job, Roots roots, std::string path, size_t max_names) {
   auto open = [roots, path] { return open_folder(*roots, path); };
   StatusOr<std::shared_ptr<FileDescriptor>> folder = co_await job.offload(open);
   if (!folder.ok()) throw Permanent(std::string(from_absl(folder.status().message())), "bad_path");
-  auto lister = std::make_shared<FileLister>(*folder);
+  auto lister = std::make_shared<FileLister>(*folder, max_names);
   auto step = [lister] { return lister->step(); };
   while (!co_await job.offload(step)) {
-    if (lister->size() > kFilesMax) {
-      throw Permanent("path '" + path + "' holds more than " + std::to_string(kFilesMax) +
-                          " files: give a folder below it",
-                      "bad_path");
-    }
+  }
+  if (lister->too_many()) {
+    throw Permanent("path '" + path + "' holds more than " + std::to_string(max_names) +
+                        " files and folders: give a folder below it",
+                    "bad_path");
   }
   co_return std::make_shared<Pipeline>(*std::move(folder), lister->take());
 }
@@ -75,10 +74,10 @@ Task<PipelinePtr> list_files(Job job, Roots roots, std::string path) {
 // FOLDER, in the byte order of these paths; symlinks are not followed. What cannot be read becomes
 // the line "error: PATH: REASON". Returns the SHA-256 of all lines joined with newlines, in
 // hexadecimal.
-Stream<std::string> digest(Job job, Roots roots) {
+Stream<std::string> digest(Job job, Roots roots, size_t max_names) {
   std::string path = read_payload(
       job, {"path"}, [](const Fields& fields) { return fields.required_text("path"); });
-  PipelinePtr pipeline = co_await list_files(job, std::move(roots), std::move(path));
+  PipelinePtr pipeline = co_await list_files(job, std::move(roots), std::move(path), max_names);
   const size_t tasks = std::min(kFilesAtOnce, pipeline->entries.size());
   for (size_t i = 0; i < tasks; ++i) job.start(hash_files, job, pipeline);
   Sha256 manifest;

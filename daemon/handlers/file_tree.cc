@@ -2,7 +2,6 @@
 // happens to the tree meanwhile leads outside of it.
 #include "daemon/handlers/file_tree.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <openssl/evp.h>
 #include <sys/stat.h>
@@ -21,7 +20,9 @@
 namespace weft::handlers {
 namespace {
 
-constexpr size_t kEntriesPerStep = 4096;    // names read before the executor serves others
+constexpr size_t kEntriesPerStep = 4096;         // names read before the executor serves others
+constexpr size_t kNamesSortedPerStep = 1 << 16;  // names moved before it does
+constexpr size_t kSortedAtOnce = 4096;
 constexpr size_t kBytesPerStep = 16 << 20;  // bytes hashed before it does
 constexpr size_t kReadBytes = 128 << 10;    // of one read
 
@@ -130,44 +131,91 @@ StatusOr<std::shared_ptr<FileDescriptor>> open_folder(const std::vector<std::str
 }
 
 bool FileLister::step() {
-  const size_t enough = entries_.size() + kEntriesPerStep;
-  size_t folders_read = 0;
-  while (!folders_.empty() && entries_.size() < enough && ++folders_read < kEntriesPerStep) {
-    const std::string path = std::move(folders_.front());
-    folders_.pop_front();
-    read_folder(path);
-  }
-  if (!folders_.empty()) return false;
-  std::sort(entries_.begin(), entries_.end(),
-            [](const Unreadable& a, const Unreadable& b) { return a.path < b.path; });
-  return true;
+  if (!read_names()) return false;
+  return too_many() || sort_names();
 }
 
-void FileLister::read_folder(const std::string& path) {
-  const FileDescriptor opened = open_beneath(folder_->get(), path, O_RDONLY | O_DIRECTORY);
+bool FileLister::read_names() {
+  for (size_t read = 0; read < kEntriesPerStep; ++read) {
+    if (too_many()) return true;
+    if (open_ == nullptr) {
+      if (folders_.empty()) return true;
+      open_next();
+      continue;
+    }
+    errno = 0;
+    if (const dirent* entry = readdir(open_.get())) {
+      add_name(*entry);
+      continue;
+    }
+    if (errno != 0) entries_.emplace_back(reading_, errno);
+    open_.reset();
+  }
+  return false;
+}
+
+void FileLister::open_next() {
+  reading_ = std::move(folders_.front());
+  folders_.pop_front();
+  const FileDescriptor opened = open_beneath(folder_->get(), reading_, O_RDONLY | O_DIRECTORY);
   // fdopendir takes over what it is given.
   const int fd = opened.ok() ? fcntl(opened.get(), F_DUPFD_CLOEXEC, 0) : -1;
-  const std::unique_ptr<DIR, int (*)(DIR*)> folder(fd < 0 ? nullptr : fdopendir(fd), &closedir);
-  if (folder == nullptr) {
-    entries_.emplace_back(path, errno);
-    return;
+  if (fd >= 0) open_.reset(fdopendir(fd));
+  if (open_ == nullptr) entries_.emplace_back(reading_, errno);
+}
+
+void FileLister::add_name(const dirent& entry) {
+  const std::string_view name = entry.d_name;
+  if (name == "." || name == "..") return;
+  unsigned char type = entry.d_type;
+  if (type == DT_UNKNOWN) {
+    struct stat info;
+    if (fstatat(dirfd(open_.get()), entry.d_name, &info, AT_SYMLINK_NOFOLLOW) != 0) return;
+    type = S_ISDIR(info.st_mode) ? DT_DIR : S_ISREG(info.st_mode) ? DT_REG : DT_LNK;
   }
-  const std::string prefix = path.empty() ? "" : path + "/";
-  errno = 0;
-  while (const dirent* entry = readdir(folder.get())) {
-    const std::string_view name = entry->d_name;
-    if (name == "." || name == "..") continue;
-    unsigned char type = entry->d_type;
-    if (type == DT_UNKNOWN) {
-      struct stat info;
-      if (fstatat(fd, entry->d_name, &info, AT_SYMLINK_NOFOLLOW) != 0) continue;
-      type = S_ISDIR(info.st_mode) ? DT_DIR : S_ISREG(info.st_mode) ? DT_REG : DT_LNK;
+  if (type != DT_DIR && type != DT_REG) return;
+  ++names_;
+  std::string path = reading_.empty() ? std::string(name) : reading_ + "/" + std::string(name);
+  if (type == DT_DIR) {
+    folders_.push_back(std::move(path));
+  } else {
+    entries_.emplace_back(std::move(path), 0);
+  }
+}
+
+// A merge sort that can be interrupted: millions of names take seconds.
+bool FileLister::sort_names() {
+  const auto less = [](const Unreadable& a, const Unreadable& b) { return a.path < b.path; };
+  const size_t count = entries_.size();
+  size_t work = 0;
+  for (; sorted_ < count; work += kSortedAtOnce) {
+    if (work >= kNamesSortedPerStep) return false;
+    const size_t end = std::min(sorted_ + kSortedAtOnce, count);
+    std::sort(entries_.begin() + static_cast<ptrdiff_t>(sorted_),
+              entries_.begin() + static_cast<ptrdiff_t>(end), less);
+    sorted_ = end;
+    width_ = kSortedAtOnce;
+  }
+  for (; width_ < count; width_ *= 2) {
+    for (; low_ < count; low_ += 2 * width_) {
+      const size_t middle = std::min(low_ + width_, count);
+      const size_t high = std::min(low_ + 2 * width_, count);
+      if (merged_.size() == low_) {
+        left_ = low_;
+        right_ = middle;
+      }
+      while (left_ < middle || right_ < high) {
+        if (work++ >= kNamesSortedPerStep) return false;
+        const bool right =
+            left_ == middle || (right_ < high && less(entries_[right_], entries_[left_]));
+        merged_.push_back(std::move(entries_[right ? right_++ : left_++]));
+      }
     }
-    if (type == DT_DIR) folders_.push_back(prefix + std::string(name));
-    if (type == DT_REG) entries_.emplace_back(prefix + std::string(name), 0);
-    errno = 0;
+    low_ = 0;
+    entries_.swap(merged_);
+    merged_.clear();
   }
-  if (errno != 0) entries_.emplace_back(path, errno);
+  return true;
 }
 
 std::vector<Unreadable> FileLister::take() { return std::move(entries_); }

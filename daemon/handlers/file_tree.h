@@ -1,6 +1,8 @@
 // FileTree: names and contents of the files below a folder, without ever leaving it.
 #pragma once
 
+#include <dirent.h>
+
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -47,20 +49,38 @@ class Unreadable {
 };
 
 // Thread: any, one at a time; blocks. Symlinks and other special files are left out.
+// Limits: `max_names` files and folders.
 class FileLister {
  public:
-  explicit FileLister(std::shared_ptr<FileDescriptor> folder) : folder_(std::move(folder)) {}
-  // Goes on for a while; true when done.
+  FileLister(std::shared_ptr<FileDescriptor> folder, size_t max_names)
+      : folder_(std::move(folder)), max_names_(max_names) {}
+  // Goes on for a while, also through a folder of millions of names; true when done.
   bool step();
+  // There are more names than the limit: the list is not complete.
+  bool too_many() const { return names_ > max_names_; }
   // Sorted by bytes; folders that cannot be read stand among them, with their error.
   std::vector<Unreadable> take();
-  size_t size() const { return entries_.size(); }
 
  private:
-  void read_folder(const std::string& path);
-  std::shared_ptr<FileDescriptor> folder_;
-  std::deque<std::string> folders_{""};
+  bool read_names();
+  void open_next();
+  void add_name(const struct dirent& entry);
+  bool sort_names();
+
+  const std::shared_ptr<FileDescriptor> folder_;
+  const size_t max_names_;
+  size_t names_ = 0;
+  std::deque<std::string> folders_{""};  // still to be read
+  std::string reading_;                  // the one that is read now
+  std::unique_ptr<DIR, int (*)(DIR*)> open_{nullptr, &closedir};
   std::vector<Unreadable> entries_;  // error 0: a file
+  // The sort: runs of `width_` are in order; those before `low_` have been merged to twice that.
+  std::vector<Unreadable> merged_;
+  size_t sorted_ = 0;
+  size_t width_ = 0;
+  size_t low_ = 0;
+  size_t left_ = 0;
+  size_t right_ = 0;
 };
 
 // SHA-256 of what is added. Thread: one at a time.

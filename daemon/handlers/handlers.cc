@@ -30,8 +30,9 @@ handlers::Roots resolve(const std::vector<std::string>& folders) {
 
 void register_stock_handlers(Registry& registry, StockOptions options) {
   registry.add("count", make_handler(handlers::count));
-  registry.add("digest", make_handler([roots = resolve(options.allow_roots)](Job job) {
-                 return handlers::digest(std::move(job), roots);
+  registry.add("digest", make_handler([roots = resolve(options.allow_roots),
+                                       max_names = options.digest_names](Job job) {
+                 return handlers::digest(std::move(job), roots, max_names);
                }));
   registry.add("echo", make_handler(handlers::echo));
   registry.add("fail", make_handler(handlers::fail));

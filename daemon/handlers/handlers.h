@@ -11,6 +11,7 @@ namespace weft {
 
 struct StockOptions {
   std::vector<std::string> allow_roots;  // digest reads below these folders only
+  size_t digest_names = 2'000'000;       // files and folders of one digest, kept in memory
 };
 
 // Adds every stock handler to `registry`.
@@ -22,7 +23,7 @@ namespace handlers {
 using Roots = std::shared_ptr<const std::vector<std::string>>;
 
 Stream<std::string, nlohmann::json> count(Job job);
-Stream<std::string> digest(Job job, Roots roots);
+Stream<std::string> digest(Job job, Roots roots, size_t max_names);
 Stream<std::string> echo(Job job);
 Task<void> sleep(Job job);
 Task<void> fail(Job job);

@@ -116,6 +116,58 @@ CORO_TEST(Digest, PrintsWhatSha256sumPrints) {
   EXPECT_EQ(slash.chunks, below.chunks);
 }
 
+// Lists a folder without a job around it; returns how many steps that took.
+size_t list(handlers::FileLister& lister) {
+  size_t steps = 1;
+  while (!lister.step()) ++steps;
+  return steps;
+}
+
+std::shared_ptr<handlers::FileDescriptor> open_root(const TempTree& tree) {
+  return *handlers::open_folder({tree.root.string()}, tree.root.string());
+}
+
+TEST(FileLister, CountsFilesAndFoldersAlsoInOneFolder) {
+  TempTree tree;
+  for (int i = 0; i < 7; ++i) tree.write("f" + std::to_string(i), "");
+  for (int i = 0; i < 3; ++i) fs::create_directories(tree.root / ("d" + std::to_string(i)));
+  handlers::FileLister enough(open_root(tree), 10);
+  list(enough);
+  EXPECT_FALSE(enough.too_many());
+  EXPECT_EQ(enough.take().size(), 7u);
+  handlers::FileLister few(open_root(tree), 9);
+  list(few);
+  EXPECT_TRUE(few.too_many());
+}
+
+TEST(FileLister, LargeFolderIsReadAndSortedInSteps) {
+  TempTree tree;
+  constexpr size_t kFiles = 10'000;
+  for (size_t i = 0; i < kFiles; ++i) tree.write("f" + std::to_string(i * 7919 % kFiles), "");
+  handlers::FileLister lister(open_root(tree), kFiles);
+  EXPECT_GE(list(lister), 3u);
+  const std::vector<handlers::Unreadable> names = lister.take();
+  EXPECT_FALSE(lister.too_many());
+  ASSERT_EQ(names.size(), kFiles);
+  for (size_t i = 1; i < names.size(); ++i) ASSERT_LT(names[i - 1].path, names[i].path);
+}
+
+CORO_TEST(Digest, RefusesAFolderOfTooManyNames) {
+  TempTree tree;
+  for (int i = 0; i < 4; ++i) tree.write("f" + std::to_string(i), "");
+  Registry registry;
+  register_stock_handlers(registry, {.allow_roots = {tree.root.string()}, .digest_names = 3});
+  auto body = [&](WorkerBed& bed) -> Task<void> {
+    const std::string id =
+        co_await bed.submit("digest", nlohmann::json{{"path", tree.root.string()}}.dump());
+    const v1::Finished end = co_await bed.finished(id);
+    EXPECT_EQ(end.state(), v1::JOB_STATE_DEAD);
+    EXPECT_EQ(end.outcome().error_code(), "bad_path");
+    EXPECT_THAT(end.outcome().error_message(), HasSubstr("more than 3 files"));
+  };
+  co_await with_bed({}, std::move(registry), body);
+}
+
 CORO_TEST(Digest, EmptyFolderGivesTheDigestOfNothing) {
   TempTree tree;
   const Read got = co_await digest(tree.root.string(), tree.root.string());

@@ -56,6 +56,53 @@ CORO_TEST(OnSqlite, StreamsReachTheirReadersWhole) {
   co_await with_stock_bed(folder.url(), body);
 }
 
+// Trims, appends, reads from the log and checkpoints, all at once and many times the bound.
+CORO_TEST(OnSqlite, StreamFarBeyondItsBoundIsReadToItsEnd) {
+  TempFolder folder;
+  constexpr uint64_t kChunks = 60'000;
+  Registry registry;
+  auto handler = [](Job) -> Stream<std::string> {
+    for (uint64_t i = 1; i <= kChunks; ++i) {
+      std::string chunk = std::to_string(i);
+      chunk.resize(300, '.');
+      co_yield std::move(chunk);
+    }
+  };
+  registry.add("long", make_handler(handler));
+  auto body = [&](WorkerBed& bed) -> Task<void> {
+    const std::string id = co_await bed.submit("long");
+    uint64_t next = 1;
+    size_t most_kept = 0;
+    auto reader = co_await bed.watch(id, 1);
+    for (bool finished = false; !finished;) {
+      auto event = co_await reader->next();
+      WEFT_ASSERT(event.ok() && event->has_value());
+      finished = (*event)->has_finished();
+      if (!(*event)->has_chunks()) continue;
+      WEFT_ASSERT((*event)->chunks().first_sequence() == next);
+      for (const std::string& chunk : (*event)->chunks().data()) {
+        WEFT_ASSERT(chunk.starts_with(std::to_string(next) + "."));
+        ++next;
+      }
+      const v1::Job job = co_await bed.get(id);
+      most_kept = std::max(most_kept, job.last_sequence() + 1 - job.first_sequence());
+    }
+    EXPECT_EQ(next, kChunks + 1);
+    EXPECT_LE(most_kept, 2000u);
+    const v1::Job job = co_await bed.get(id);
+    EXPECT_EQ(job.state(), v1::JOB_STATE_SUCCEEDED);
+    EXPECT_EQ(job.last_sequence(), kChunks);
+    auto rest = co_await bed.watch(id);
+    const Read kept = co_await read(*rest);
+    EXPECT_EQ(kept.sequences.front(), job.first_sequence());
+    EXPECT_EQ(kept.sequences.back(), kChunks);
+  };
+  BedOptions options;
+  options.store_url = folder.url();
+  options.hub.stream_chunks = 2000;
+  co_await with_bed(std::move(options), std::move(registry), body);
+}
+
 CORO_TEST(OnSqlite, HandedBackJobGoesOnInTheNextProcess) {
   TempFolder folder;
   std::string id;

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include <weft/runtime/loop_affinity.h>
 #include <weft/stream/producer_impl.h>
 #include <weft/stream/stream_hub.h>
 #include <weft/stream/stream_state.h>
@@ -19,6 +20,8 @@ class HubImpl {
   HubImpl(Store& store, StreamHubOptions options) : store_(store), options_(options) {}
   ~HubImpl();
 
+  // Called by every entry point of the hub, its producers and its readers.
+  void check_thread() const { affinity_.check(); }
   Task<void> run();
   Task<StatusOr<std::unique_ptr<Subscription>>> open(WatchOptions watch);
 
@@ -44,6 +47,7 @@ class HubImpl {
   Task<bool> append_once();
   Task<bool> trim_all();
 
+  const LoopAffinity affinity_;
   Store& store_;
   const StreamHubOptions options_;
   StreamHubStats stats_;

@@ -64,6 +64,7 @@ Task<void> ProducerImpl::wait_for_room() {
 }
 
 Status ProducerImpl::push(std::string_view chunk) {
+  hub_.check_thread();
   if (chunk.size() > limits::kChunkBytes) {
     return make_status(StatusCode::kInvalidArgument, "a chunk of " + std::to_string(chunk.size()) +
                                                          " bytes is over the limit of " +

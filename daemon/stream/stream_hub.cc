@@ -146,6 +146,7 @@ Task<StatusOr<std::unique_ptr<Subscription>>> HubImpl::open(WatchOptions watch) 
 }
 
 StreamStatePtr HubImpl::state_of(const std::string& job_id) {
+  check_thread();
   StreamStatePtr& state = streams_[to_absl(job_id)];
   if (state == nullptr) state = std::make_shared<StreamState>(*this, job_id);
   return state;
@@ -183,20 +184,29 @@ StreamHub::StreamHub(Store& store, StreamHubOptions options)
     : impl_(std::make_unique<internal::HubImpl>(store, options)) {}
 StreamHub::~StreamHub() = default;
 
-Task<void> StreamHub::run() { return impl_->run(); }
+Task<void> StreamHub::run() {
+  impl_->check_thread();
+  return impl_->run();
+}
 
 Task<StatusOr<std::unique_ptr<Subscription>>> StreamHub::open(WatchOptions options) {
+  impl_->check_thread();
   return impl_->open(std::move(options));
 }
 
 void StreamHub::on_finished(const v1::Job& job) {
+  impl_->check_thread();
   if (internal::StreamState* state = impl_->find(job.spec().id())) state->learn(job);
 }
 
 void StreamHub::on_progress(const std::string& job_id, const v1::Progress& progress) {
+  impl_->check_thread();
   if (internal::StreamState* state = impl_->find(job_id)) state->set_progress(progress);
 }
 
-StreamHubStats StreamHub::stats() const { return impl_->stats(); }
+StreamHubStats StreamHub::stats() const {
+  impl_->check_thread();
+  return impl_->stats();
+}
 
 }  // namespace weft

@@ -41,6 +41,7 @@ Status SubscriptionImpl::start(const v1::Job& job) {
 }
 
 void SubscriptionImpl::set_credit(uint64_t sequence) {
+  hub_.check_thread();
   if (sequence <= credit) return;
   credit = sequence;
   if (attached && linked()) state_->on_credit(*this);

@@ -25,6 +25,7 @@ size_t Dispatcher::wanted() const {
 }
 
 Task<void> Dispatcher::run() {
+  affinity_.check();
   std::chrono::milliseconds delay = kRetryMin;
   while (!draining_ || resident_ > 0 || pending() > 0) {
     if (pending() == 0 && wanted() == 0) {
@@ -128,27 +129,32 @@ void Dispatcher::conclude(const Settlement& settlement, const Status& answer) {
 }
 
 void Dispatcher::settle(Settlement settlement) {
+  affinity_.check();
   settlements_.push_back(std::move(settlement));
   wake_.set();
 }
 
 void Dispatcher::release(Token token) {
+  affinity_.check();
   releases_.push_back(std::move(token));
   wake_.set();
 }
 
 void Dispatcher::drop() {
+  affinity_.check();
   ++stats_.stale;
   --resident_;
   wake_.set();
 }
 
 void Dispatcher::on_work() {
+  affinity_.check();
   work_likely_ = true;
   wake_.set();
 }
 
 void Dispatcher::drain() {
+  affinity_.check();
   draining_ = true;
   wake_.set();
 }

@@ -8,6 +8,7 @@
 
 #include <weft/base/limits.h>
 #include <weft/runtime/event.h>
+#include <weft/runtime/loop_affinity.h>
 #include <weft/store/store.h>
 #include <weft/worker/slots.h>
 
@@ -73,6 +74,7 @@ class Dispatcher {
   Task<bool> release_all();
   void conclude(const Settlement& settlement, const Status& answer);
 
+  const LoopAffinity affinity_;
   Store& store_;
   JobStarter& starter_;
   const DispatcherOptions options_;

@@ -234,17 +234,23 @@ Worker::Worker(Store& store, StreamHub& hub, Executor& executor, const Registry&
 }
 Worker::~Worker() = default;
 
-Task<void> Worker::run() { return impl_->run(); }
-void Worker::drain(std::chrono::nanoseconds grace) { impl_->drain(grace); }
-WorkerStats Worker::stats() const { return impl_->stats(); }
-
-void Worker::on_work() { impl_->on_work(); }
-void Worker::on_cancel_requested(const std::string& job_id, const std::string& reason) {
-  impl_->on_cancel_requested(job_id, reason);
+// Every entry point goes through here.
+Worker::Impl& Worker::impl() const {
+  affinity_.check();
+  return *impl_;
 }
-void Worker::on_finished(const v1::Job& job) { impl_->on_finished(job); }
+
+Task<void> Worker::run() { return impl().run(); }
+void Worker::drain(std::chrono::nanoseconds grace) { impl().drain(grace); }
+WorkerStats Worker::stats() const { return impl().stats(); }
+
+void Worker::on_work() { impl().on_work(); }
+void Worker::on_cancel_requested(const std::string& job_id, const std::string& reason) {
+  impl().on_cancel_requested(job_id, reason);
+}
+void Worker::on_finished(const v1::Job& job) { impl().on_finished(job); }
 void Worker::on_send(const std::string& job_id, uint64_t number, const std::string& value) {
-  impl_->on_send(job_id, number, value);
+  impl().on_send(job_id, number, value);
 }
 
 }  // namespace weft

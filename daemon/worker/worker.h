@@ -8,6 +8,7 @@
 
 #include <weft/base/limits.h>
 #include <weft/runtime/executor.h>
+#include <weft/runtime/loop_affinity.h>
 #include <weft/runtime/task.h>
 #include <weft/store/store.h>
 #include <weft/stream/stream_hub.h>
@@ -61,6 +62,9 @@ class Worker final : public StoreListener {
 
  private:
   class Impl;
+  Impl& impl() const;
+
+  const LoopAffinity affinity_;
   std::unique_ptr<Impl> impl_;
 };
 

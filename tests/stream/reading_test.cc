@@ -1,8 +1,11 @@
 // Reading a stream: from anywhere, by any number, across attempts, to its end.
 #include <gmock/gmock.h>
 
+#include <concepts>
 #include <iterator>
+#include <thread>
 
+#include <weft/runtime/async_range.h>
 #include <weft/runtime/combinators.h>
 
 #include "tests/stream/stream_bed.h"
@@ -24,16 +27,10 @@ using testing::with_hub;
 
 // The stored stream is iterable: it can be opened again and again. A subscription is an iterator
 // over it: one pass, not to be copied, that says when it is over.
-template <typename T>
-concept AsyncIterator = !std::is_copy_constructible_v<T> && requires(T& iterator) {
-  { iterator.next() } -> std::same_as<Task<StatusOr<std::optional<v1::Event>>>>;
-};
-template <typename T>
-concept AsyncIterable = requires(T& iterable, WatchOptions from) {
-  { iterable.open(from) } -> std::same_as<Task<StatusOr<std::unique_ptr<Subscription>>>>;
-};
+static_assert(AsyncIterable<StreamHub, WatchOptions>);
 static_assert(AsyncIterator<Subscription>);
-static_assert(AsyncIterable<StreamHub>);
+static_assert(std::same_as<AsyncItem<Subscription>, v1::Event>);
+static_assert(!AsyncIterable<Subscription, WatchOptions> && !AsyncIterator<StreamHub>);
 
 CORO_TEST(Reading, StoredStreamIsIterableAndAWatchIsAnIterator) {
   auto body = [](StreamBed& bed, TaskGroup& group) -> Task<void> {
@@ -341,6 +338,31 @@ CORO_TEST_SEEDED(Reading, NoGapAndNoRepeatUnderAnyOrder, 30) {
   };
   co_await with_hub({.window_chunks = 64, .stream_chunks = 1'000'000}, body);
 }
+
+#ifndef NDEBUG
+// Calls from a thread that is not the loop's.
+template <typename Call>
+void on_other_thread(Call call) {
+  EventLoop loop;
+  StreamBed bed;
+  std::thread([&] { call(bed.hub); }).join();
+}
+
+TEST(StreamHubDeathTest, EntryPointsRefuseOtherThreads) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  constexpr char kMessage[] = "only on the thread of the loop";
+  EXPECT_DEATH(on_other_thread([](StreamHub& hub) { static_cast<void>(hub.run()); }), kMessage);
+  EXPECT_DEATH(on_other_thread([](StreamHub& hub) { static_cast<void>(hub.open({})); }), kMessage);
+  EXPECT_DEATH(on_other_thread([](StreamHub& hub) { hub.on_finished({}); }), kMessage);
+  EXPECT_DEATH(on_other_thread([](StreamHub& hub) { hub.on_progress("", {}); }), kMessage);
+  EXPECT_DEATH(on_other_thread([](StreamHub& hub) { hub.stats(); }), kMessage);
+  EXPECT_DEATH(on_other_thread([](StreamHub& hub) {
+                 CancelScope scope;
+                 Producer(hub, {}, Token("a", 1, {1, 2}), scope);
+               }),
+               kMessage);
+}
+#endif
 
 }  // namespace
 }  // namespace weft

@@ -2,6 +2,9 @@
 #include <gmock/gmock.h>
 
 #include <atomic>
+#include <thread>
+
+#include <weft/worker/dispatcher.h>
 
 #include "tests/support/coro_test.h"
 #include "tests/support/worker_bed.h"
@@ -497,6 +500,55 @@ CORO_TEST(Worker, ManyJobsOfManyQueuesAllEnd) {
   options.concurrency = 64;
   co_await with_bed(std::move(options), std::move(registry), body);
 }
+
+#ifndef NDEBUG
+template <typename Call>
+void on_other_thread(Call call) {
+  EventLoop loop;
+  WorkerBed bed({}, {});
+  std::thread([&] { call(bed.worker); }).join();
+}
+
+TEST(WorkerDeathTest, EntryPointsRefuseOtherThreads) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  constexpr char kMessage[] = "only on the thread of the loop";
+  EXPECT_DEATH(on_other_thread([](Worker& worker) { static_cast<void>(worker.run()); }), kMessage);
+  EXPECT_DEATH(on_other_thread([](Worker& worker) { worker.drain(std::chrono::seconds(1)); }),
+               kMessage);
+  EXPECT_DEATH(on_other_thread([](Worker& worker) { worker.stats(); }), kMessage);
+  EXPECT_DEATH(on_other_thread([](Worker& worker) { worker.on_work(); }), kMessage);
+  EXPECT_DEATH(on_other_thread([](Worker& worker) { worker.on_cancel_requested("", ""); }),
+               kMessage);
+  EXPECT_DEATH(on_other_thread([](Worker& worker) { worker.on_finished({}); }), kMessage);
+  EXPECT_DEATH(on_other_thread([](Worker& worker) { worker.on_send("", 1, ""); }), kMessage);
+}
+
+class NoStarter final : public JobStarter {
+ public:
+  void before_take() override {}
+  void start(v1::Job) override {}
+  void after_take() override {}
+};
+
+template <typename Call>
+void dispatch_on_other_thread(Call call) {
+  EventLoop loop;
+  const std::unique_ptr<Store> store = *open_store("memory:");
+  NoStarter starter;
+  Dispatcher dispatcher(*store, starter, 1, {});
+  std::thread([&] { call(dispatcher); }).join();
+}
+
+TEST(DispatcherDeathTest, EntryPointsRefuseOtherThreads) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  constexpr char kMessage[] = "only on the thread of the loop";
+  EXPECT_DEATH(dispatch_on_other_thread([](Dispatcher& it) { it.release(Token("a", 1, {1, 2})); }),
+               kMessage);
+  EXPECT_DEATH(dispatch_on_other_thread([](Dispatcher& it) { it.drop(); }), kMessage);
+  EXPECT_DEATH(dispatch_on_other_thread([](Dispatcher& it) { it.on_work(); }), kMessage);
+  EXPECT_DEATH(dispatch_on_other_thread([](Dispatcher& it) { it.drain(); }), kMessage);
+}
+#endif
 
 }  // namespace
 }  // namespace weft

@@ -4,10 +4,19 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <climits>
+
 #include <weft/base/check.h>
 #include <weft/runtime/poller.h>
 
 namespace weft {
+namespace {
+
+// Kernels before 5.11 and some sandboxes have no epoll_pwait2.
+bool refused(int error) { return error == ENOSYS || error == EPERM; }
+
+}  // namespace
 
 Poller::Poller()
     : epoll_fd_(epoll_create1(EPOLL_CLOEXEC)), wake_fd_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
@@ -45,7 +54,13 @@ int Poller::poll(int64_t timeout_ns) {
   if (timeout_ns > 0) {
     // Nanoseconds, where epoll_wait would round a 50 µs sleep up to a millisecond.
     timespec timeout{timeout_ns / 1'000'000'000, timeout_ns % 1'000'000'000};
-    count = epoll_pwait2(epoll_fd_, events, kEvents, &timeout, nullptr);
+    count = coarse_ ? -1 : epoll_pwait2(epoll_fd_, events, kEvents, &timeout, nullptr);
+    if (coarse_ || (count < 0 && refused(errno))) {
+      coarse_ = true;
+      const int64_t timeout_ms = timeout_ns / 1'000'000 + (timeout_ns % 1'000'000 > 0 ? 1 : 0);
+      count = epoll_wait(epoll_fd_, events, kEvents,
+                         static_cast<int>(std::min<int64_t>(timeout_ms, INT_MAX)));
+    }
   } else {
     count = epoll_wait(epoll_fd_, events, kEvents, timeout_ns == 0 ? 0 : -1);
   }

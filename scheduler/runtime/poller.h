@@ -44,6 +44,7 @@ class Poller {
   int wake_fd_;
   size_t registered_ = 0;
   bool telling_ = false;
+  bool coarse_ = false;  // the kernel counts a timeout in milliseconds only
 };
 
 }  // namespace weft

@@ -55,11 +55,10 @@ class TaskGroup final : private TaskObserver {
   };
 
   void on_task_end(std::exception_ptr error, CancelReason cancelled) override;
-
-  CancelScope scope_;
   // A Cancelled that unwound the block or a child: from outside, or thrown with no scope cancelled.
   void on_unwound(CancelReason reason);
 
+  CancelScope scope_;
   size_t running_ = 0;
   bool unwound_ = false;
   CancelReason thrown_ = CancelReason::kNone;  // by hand, with no scope cancelled

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include <weft/runtime/async_generator.h>
+#include <weft/runtime/async_range.h>
 #include <weft/runtime/combinators.h>
 #include <weft/runtime/event.h>
 #include <weft/runtime/task_group.h>
@@ -13,6 +14,12 @@
 
 namespace weft {
 namespace {
+
+// One pass, that cannot be begun again.
+static_assert(AsyncIterator<AsyncGenerator<int>>);
+static_assert(std::same_as<AsyncItem<AsyncGenerator<std::string, int>>, std::string>);
+static_assert(!AsyncIterable<AsyncGenerator<int>>);
+static_assert(!AsyncIterator<std::vector<int>>);
 
 using std::chrono::milliseconds;
 using std::chrono::seconds;

@@ -353,5 +353,33 @@ TEST(CancelScope, RootScopeStopsTheProgram) {
   EXPECT_EQ(live_frames(), 0);
 }
 
+CORO_TEST(CancelScope, ScopeEnteredFromAnOuterOneIsOutOfReachOfThoseBetween) {
+  CancelScope outer;
+  std::string log;
+  Event never;
+  auto wait_inside = [&]() -> Task<void> {
+    CancelScope around;
+    ScopeEntry entry(around, outer);
+    co_await sleep_for(std::chrono::seconds(2));  // beyond the timeout
+    log += "waited ";
+    co_await never.wait();
+  };
+  auto body = [&]() -> Task<void> {
+    co_await with_timeout(std::chrono::seconds(1), wait_inside());
+    log += "went on";
+  };
+  auto run = [&](TaskGroup& group) -> Task<void> {
+    group.start([&]() -> Task<void> {
+      const bool finished = co_await outer.run(body());
+      log += finished ? "finished" : "cancelled";
+    });
+    co_await sleep_for(std::chrono::seconds(3));
+    EXPECT_EQ(log, "waited ");
+    outer.cancel(CancelReason::kUserRequest);
+  };
+  co_await with_group(run);
+  EXPECT_EQ(log, "waited cancelled");
+}
+
 }  // namespace
 }  // namespace weft

@@ -104,9 +104,7 @@ class Daemon {
   }
   WorkerOptions worker_options() {
     const auto [high, low] = system_random_bits();
-    return {.name = name_,
-            .incarnation = {high, low},
-            .concurrency = config_.concurrency};
+    return {.name = name_, .incarnation = {high, low}, .concurrency = config_.concurrency};
   }
   Task<void> serve(TaskGroup& group);
   Task<void> run_worker();

@@ -1,6 +1,7 @@
 // Attachment: reads a job's stream and steers the job, over one call in both directions.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -13,10 +14,10 @@ namespace weft {
 
 // What next() has returned counts as consumed at the following next(): the job may then run
 // `credit_ahead` chunks further. When the server goes away the attachment comes back, goes on at
-// the next sequence and repeats its latest sends, which the server takes once. Thread: one reads;
-// send(), grant(), cancel() and stop() may be called from any. Cancellation: stop() makes next()
-// return CANCELLED; the job itself goes on by its stream policy. Errors: as ResultStream. Limits:
-// the latest 64 sends are repeated (limits::kUnconsumedSends).
+// the next sequence and repeats the sends that the server has not said to be stored; it takes each
+// once. Thread: one reads; send(), grant(), cancel() and stop() may be called from any.
+// Cancellation: stop() makes next() return CANCELLED; the job itself goes on by its stream policy.
+// Errors: as ResultStream. Limits: 64 sends that are not stored yet (limits::kUnconsumedSends).
 class Attachment {
  public:
   struct Options {
@@ -35,11 +36,16 @@ class Attachment {
 
   // Blocks for the next events; nothing after the Finished event.
   StatusOr<std::optional<v1::Event>> next();
-  // Hands a value to the job. OK means that it is on its way; a refusal comes from next().
+  // Hands a value to the job. OK means that it is on its way; a refusal comes from next(). Blocks
+  // while 64 values are on their way: another thread must then be in next(), or call stop().
+  // Errors: INVALID_ARGUMENT over 64 KiB; FAILED_PRECONDITION after the end.
   Status send(std::string value);
+  // How many values are on their way: after the end, how many may never have reached the job.
+  size_t pending_sends() const;
   // "I am ready up to this sequence." Lower than before: ignored.
   void grant(uint64_t sequence);
-  // Asks the job to stop; next() goes on until its Finished event.
+  // Asks the job to stop; next() goes on until its Finished event. A reason that is not UTF-8 is
+  // left out.
   void cancel(const std::string& reason);
   void stop();
   uint64_t next_sequence() const;

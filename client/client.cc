@@ -11,6 +11,7 @@
 #include <weft/client/event_reader.h>
 #include <weft/client/reconnect.h>
 #include <weft/client/rpc_status.h>
+#include <weft/client/text.h>
 
 namespace weft {
 namespace {
@@ -34,6 +35,10 @@ std::shared_ptr<grpc::Channel> open_channel(const std::string& server) {
   return grpc::CreateCustomChannel(server, grpc::InsecureChannelCredentials(), arguments);
 }
 
+Status stopped_status() {
+  return make_status(StatusCode::kCancelled, "the client was stopped: make another one to go on");
+}
+
 template <typename Request, typename Response>
 Status call(ClientCore& core,
             grpc::Status (v1::JobService::Stub::*method)(grpc::ClientContext*, const Request&,
@@ -42,16 +47,37 @@ Status call(ClientCore& core,
   const auto deadline =
       std::chrono::system_clock::now() + std::chrono::milliseconds(core.options.call_deadline_ms);
   Backoff backoff(core.random());
+  bool reached = false;
   for (;;) {
     grpc::ClientContext context;
     context.set_deadline(deadline);
-    Status status =
-        status_from_grpc(((*core.stub).*method)(&context, request, response), core.options.server);
+    if (!core.begin_call(&context)) return stopped_status();
+    const grpc::Status answer = ((*core.stub).*method)(&context, request, response);
+    core.end_call(&context);
+    Status status = status_from_grpc(answer, core.options.server);
+    if (!answer.ok() && core.stopped()) return stopped_status();
     if (status.code() != StatusCode::kUnavailable) return status;
+    reached = reached || !is_connect_failure(answer);
     const auto pause = backoff.next(core.options.retry_for_ms);
-    if (!pause || std::chrono::system_clock::now() + *pause >= deadline) return status;
+    if (!pause || std::chrono::system_clock::now() + *pause >= deadline) {
+      if (!reached) mark_unreached(&status);
+      return status;
+    }
     core.wait_to_reconnect(*pause);
   }
+}
+
+// Every text of a spec: protobuf itself would only print to standard error.
+Status check_texts(const v1::JobSpec& spec) {
+  WEFT_RETURN_IF_ERROR(check_text("spec.id", spec.id()));
+  WEFT_RETURN_IF_ERROR(check_text("spec.queue", spec.queue()));
+  WEFT_RETURN_IF_ERROR(check_text("spec.type", spec.type()));
+  WEFT_RETURN_IF_ERROR(check_text("spec.content_type", spec.content_type()));
+  for (const auto& [key, value] : spec.metadata()) {
+    WEFT_RETURN_IF_ERROR(check_text("spec.metadata", key));
+    WEFT_RETURN_IF_ERROR(check_text("spec.metadata", value));
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -83,6 +109,29 @@ void ClientCore::wait_to_reconnect(std::chrono::milliseconds duration) {
   }
 }
 
+bool ClientCore::begin_call(grpc::ClientContext* context) {
+  std::lock_guard lock(mutex_);
+  if (stopped_) return false;
+  calls_.push_back(context);
+  return true;
+}
+
+void ClientCore::end_call(grpc::ClientContext* context) {
+  std::lock_guard lock(mutex_);
+  std::erase(calls_, context);
+}
+
+void ClientCore::stop() {
+  std::lock_guard lock(mutex_);
+  stopped_ = true;
+  for (grpc::ClientContext* context : calls_) context->TryCancel();
+}
+
+bool ClientCore::stopped() {
+  std::lock_guard lock(mutex_);
+  return stopped_;
+}
+
 Client::Client(ClientOptions options) : core_(std::make_shared<ClientCore>(std::move(options))) {}
 Client::~Client() = default;
 Client::Client(Client&&) noexcept = default;
@@ -96,6 +145,7 @@ StatusOr<v1::SubmitResponse> Client::submit(v1::JobSpec spec) {
                                            std::to_string(limits::kPayloadBytes) +
                                            ": put large input in a file and send its path");
   }
+  WEFT_RETURN_IF_ERROR(check_texts(spec));
   if (spec.id().empty()) spec.set_id(core_->new_job_id());
   v1::SubmitRequest request;
   *request.mutable_spec() = std::move(spec);
@@ -105,6 +155,7 @@ StatusOr<v1::SubmitResponse> Client::submit(v1::JobSpec spec) {
 }
 
 StatusOr<v1::Job> Client::get(const std::string& job_id) {
+  WEFT_RETURN_IF_ERROR(check_text("id", job_id));
   v1::GetRequest request;
   request.set_id(job_id);
   v1::Job job;
@@ -113,6 +164,7 @@ StatusOr<v1::Job> Client::get(const std::string& job_id) {
 }
 
 StatusOr<uint64_t> Client::send(const std::string& job_id, std::string value) {
+  WEFT_RETURN_IF_ERROR(check_text("id", job_id));
   std::lock_guard lock(core_->send_mutex);
   v1::SendRequest request;
   request.set_id(job_id);
@@ -125,6 +177,8 @@ StatusOr<uint64_t> Client::send(const std::string& job_id, std::string value) {
 }
 
 StatusOr<v1::CancelResponse> Client::cancel(const std::string& job_id, const std::string& reason) {
+  WEFT_RETURN_IF_ERROR(check_text("id", job_id));
+  WEFT_RETURN_IF_ERROR(check_text("reason", reason));
   v1::CancelRequest request;
   request.set_id(job_id);
   request.set_reason(reason);
@@ -132,6 +186,8 @@ StatusOr<v1::CancelResponse> Client::cancel(const std::string& job_id, const std
   WEFT_RETURN_IF_ERROR(call(*core_, &v1::JobService::Stub::Cancel, request, &response));
   return response;
 }
+
+void Client::stop() { core_->stop(); }
 
 ResultStream Client::watch(ResultStream::Options options) {
   return ResultStream(open_watch(core_, std::move(options)));

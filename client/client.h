@@ -23,7 +23,8 @@ struct ClientOptions {
 // Every call is safe to repeat, so UNAVAILABLE is tried again within the limits above: submit fills
 // in the job's id and send its number before the first try, and the server takes each once.
 // Thread: any, several at once. Lifetime: streams may outlive their client.
-// Errors: the server's code and sentence; UNAVAILABLE when it cannot be reached; DEADLINE_EXCEEDED.
+// Cancellation: stop(). Errors: the server's code and sentence; INVALID_ARGUMENT for text that is
+// not UTF-8; UNAVAILABLE when it cannot be reached; DEADLINE_EXCEEDED.
 class Client {
  public:
   explicit Client(ClientOptions options = {});
@@ -43,6 +44,10 @@ class Client {
   StatusOr<uint64_t> send(const std::string& job_id, std::string value);
   // Errors: NOT_FOUND.
   StatusOr<v1::CancelResponse> cancel(const std::string& job_id, const std::string& reason);
+
+  // Ends the calls above, those in progress and later ones, with CANCELLED; what they asked for may
+  // have happened. Streams have a stop() of their own. Thread: any.
+  void stop();
 
   // Reads a job's stream; asks the job for nothing. Errors come from its next().
   ResultStream watch(ResultStream::Options options);

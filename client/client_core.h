@@ -7,6 +7,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <vector>
 
 #include <weft/base/random.h>
 #include <weft/client/client.h>
@@ -25,6 +26,12 @@ class ClientCore {
   // connection while no thread is in one of its calls, so this waits inside of one.
   void wait_to_reconnect(std::chrono::milliseconds duration);
 
+  // Between these two, stop() cancels the call. False: stopped already.
+  bool begin_call(grpc::ClientContext* context);
+  void end_call(grpc::ClientContext* context);
+  void stop();
+  bool stopped();
+
   const ClientOptions options;
   const std::shared_ptr<grpc::Channel> channel;
   const std::unique_ptr<v1::JobService::Stub> stub;
@@ -37,6 +44,8 @@ class ClientCore {
  private:
   std::mutex mutex_;
   Random random_ = Random::from_system();
+  std::vector<grpc::ClientContext*> calls_;  // as many as threads are in a call
+  bool stopped_ = false;
 };
 
 }  // namespace weft

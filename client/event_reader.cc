@@ -4,6 +4,7 @@
 
 #include <weft/client/event_reader.h>
 #include <weft/client/rpc_status.h>
+#include <weft/client/text.h>
 
 namespace weft {
 namespace {
@@ -22,14 +23,15 @@ Status stopped_status() {
 
 }  // namespace
 
-EventReader::EventReader(std::shared_ptr<ClientCore> core, uint64_t from_sequence,
-                         int64_t deadline_ms, Open open, Closed closed)
+EventReader::EventReader(std::shared_ptr<ClientCore> core, const std::string& job_id,
+                         uint64_t from_sequence, int64_t deadline_ms, Open open, Closed closed)
     : core_(std::move(core)),
       open_(std::move(open)),
       closed_(std::move(closed)),
       deadline_(deadline_in(deadline_ms)),
       cursor_(from_sequence),
-      backoff_(core_->random()) {}
+      backoff_(core_->random()),
+      failure_(check_text("id", job_id)) {}
 
 EventReader::~EventReader() {
   if (call_ == nullptr) return;
@@ -108,7 +110,10 @@ StatusOr<std::optional<v1::Event>> EventReader::next() {
     }
     const auto wait =
         backoff_.next(met_server_ ? core_->options.reconnect_for_ms : core_->options.retry_for_ms);
-    if (!wait) return fail(std::move(status));
+    if (!wait) {
+      if (!met_server_) mark_unreached(&status);
+      return fail(std::move(status));
+    }
     if (!pause(*wait)) return fail(stopped_status());
   }
 }

@@ -8,6 +8,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <string>
 
 #include <weft/base/status.h>
 #include <weft/client/attachment.h>
@@ -37,8 +38,8 @@ class EventReader {
   using Open = std::function<std::shared_ptr<EventCall>(uint64_t from_sequence, Deadline deadline)>;
   using Closed = std::function<void()>;  // the call that `Open` made last is of no more use
 
-  EventReader(std::shared_ptr<ClientCore> core, uint64_t from_sequence, int64_t deadline_ms,
-              Open open, Closed closed);
+  EventReader(std::shared_ptr<ClientCore> core, const std::string& job_id, uint64_t from_sequence,
+              int64_t deadline_ms, Open open, Closed closed);
   ~EventReader();
   EventReader(const EventReader&) = delete;
   EventReader& operator=(const EventReader&) = delete;

@@ -33,8 +33,8 @@ std::unique_ptr<EventReader> open_watch(std::shared_ptr<ClientCore> core,
     call->start(*core, request);
     return call;
   };
-  return std::make_unique<EventReader>(core, options.from_sequence, options.deadline_ms, open,
-                                       [] {});
+  return std::make_unique<EventReader>(core, options.job_id, options.from_sequence,
+                                       options.deadline_ms, open, [] {});
 }
 
 ResultStream::ResultStream(std::unique_ptr<EventReader> reader) : reader_(std::move(reader)) {}

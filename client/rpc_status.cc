@@ -6,6 +6,8 @@
 namespace weft {
 namespace {
 
+constexpr char kUnreached[] = "weft/unreached";
+
 bool contains(std::string_view text, std::string_view part) {
   return text.find(part) != std::string_view::npos;
 }
@@ -62,6 +64,9 @@ Status status_from_grpc(const grpc::Status& status, const std::string& server) {
   }
   return make_status(code, message);
 }
+
+void mark_unreached(Status* status) { status->SetPayload(kUnreached, absl::Cord()); }
+bool is_unreached(const Status& status) { return status.GetPayload(kUnreached).has_value(); }
 
 std::string code_name(StatusCode code) { return absl::StatusCodeToString(code); }
 

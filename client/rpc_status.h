@@ -16,6 +16,10 @@ Status status_from_grpc(const grpc::Status& status, const std::string& server);
 // No connection was made: the call has not reached a server.
 bool is_connect_failure(const grpc::Status& status);
 
+// Marks a failure of a call that never reached a server: nothing of it can have happened.
+void mark_unreached(Status* status);
+bool is_unreached(const Status& status);
+
 // The canonical name: "INVALID_ARGUMENT".
 std::string code_name(StatusCode code);
 

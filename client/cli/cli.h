@@ -30,6 +30,13 @@ int report(const Status& status);
 // The same for an argument that cannot be used.
 int report_usage(const Status& status);
 
+// What the values of options must be; each explains itself in one sentence.
+CLI::Validator text();       // UTF-8
+CLI::Validator seconds();    // more than 0, and a number of milliseconds
+CLI::Validator sequence();   // a whole number from 1
+CLI::Validator host_port();  // of a server
+int64_t to_ms(double seconds);
+
 // submit, run
 void add_submit_commands(CLI::App& app, const Globals& globals, Command& chosen);
 // get, watch, attach

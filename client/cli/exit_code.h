@@ -8,7 +8,7 @@ namespace weft::cli {
 
 enum ExitCode : int {
   kSucceeded = 0,
-  kRefused = 1,  // the server refused, or another error
+  kRefused = 1,  // the server refused, or another error, as a full disk for the output
   kUsage = 2,
   kDead = 10,
   kCancelled = 11,

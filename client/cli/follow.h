@@ -25,11 +25,11 @@ int follow(Stream& stream, const std::string& job_id, Format format, Interrupt& 
       break;
     }
     if (!event->has_value()) {
-      code = printer.finish() ? exit_code_of(printer.finished().state()) : kOutputClosed;
+      code = printer.finish() ? exit_code_of(printer.finished().state()) : printer.output_code();
       break;
     }
     if (!printer.print(**event)) {
-      code = kOutputClosed;
+      code = printer.output_code();
       break;
     }
   }

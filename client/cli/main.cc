@@ -28,7 +28,7 @@ ClientOptions Globals::client_options() const {
 int report(const Status& status) {
   std::fprintf(stderr, "weft: %s: %s\n", code_name(status.code()).c_str(),
                std::string(status.message()).c_str());
-  if (status.code() == StatusCode::kUnavailable) {
+  if (is_unreached(status)) {
     std::fputs("weft: --server HOST:PORT or WEFT_SERVER names the server to use\n", stderr);
   }
   return exit_code_of(status);
@@ -67,6 +67,19 @@ StatusOr<std::string> read_argument(const std::string& argument, size_t max_byte
 
 namespace {
 
+// A file or a socket opened later must not become standard input, output or error.
+void open_standard_descriptors() {
+  int fd;
+  do {
+    fd = ::open("/dev/null", O_RDWR);
+  } while (fd >= 0 && fd <= STDERR_FILENO);
+  if (fd >= 0) ::close(fd);
+}
+
+constexpr char kGlobalsHelp[] =
+    "Also, with every command: --server HOST:PORT and --output,-o table|json|jsonl.\n"
+    "weft --help explains them and the exit codes.\n";
+
 std::vector<std::string> option_names(const CLI::App& app) {
   std::vector<std::string> names;
   for (const CLI::Option* option : app.get_options()) {
@@ -93,8 +106,17 @@ std::string explain(const CLI::App& app, const CLI::ParseError& error,
     const std::string name = argument.substr(0, argument.find('='));
     if (std::find(known.begin(), known.end(), name) != known.end()) continue;
     const std::string near = closest(name, known);
+    if (near.empty() && !parsed.empty() && parsed.front()->get_name() == "send") {
+      return "unknown option " + name + ": a value that begins with - comes after --, as in " +
+             "weft send ID -- " + name;
+    }
     return "unknown option " + name + (near.empty() ? "" : ": did you mean " + near + "?");
   }
+  const std::string& last = arguments.empty() ? std::string() : arguments.back();
+  if (error.get_name() == "ArgumentMismatch" && last.starts_with('-')) {
+    return last + " needs a value";
+  }
+  if (error.get_name() == "ValidationError") return error.what();
   if (parsed.empty()) {
     bool value_follows = false;  // of --server or -o
     for (const std::string& argument : arguments) {
@@ -113,6 +135,7 @@ std::string explain(const CLI::App& app, const CLI::ParseError& error,
 }
 
 int run_main(int argc, char** argv) {
+  open_standard_descriptors();
   // gRPC's own log would repeat every failure in its words.
   ::setenv("GRPC_VERBOSITY", "NONE", 0);
   Globals globals;
@@ -123,15 +146,21 @@ int run_main(int argc, char** argv) {
   app.add_option("--server", globals.server, "weftd's address")
       ->envname("WEFT_SERVER")
       ->type_name("HOST:PORT")
+      ->check(host_port())
       ->capture_default_str();
   app.add_option("--output,-o", globals.format, "table, json or jsonl")
       ->check(CLI::IsMember({"table", "json", "jsonl"}))
       ->type_name("FORMAT")
       ->capture_default_str();
+  app.set_version_flag("--version", "weft " WEFT_VERSION);
   app.footer(kExitCodesHelp);
   add_submit_commands(app, globals, chosen);
   add_read_commands(app, globals, chosen);
   add_steer_commands(app, globals, chosen);
+  for (CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; })) {
+    const std::string more = command->get_footer();
+    command->footer(more + (more.empty() ? "" : "\n") + kGlobalsHelp);
+  }
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -11,21 +11,32 @@
 #include <cstdio>
 #include <utility>
 
+#include <weft/client/text.h>
+
 namespace weft::cli {
 namespace {
 
 constexpr size_t kBufferBytes = 64 << 10;
-constexpr size_t kShownPayloadBytes = 200;  // a table shows no more of it than its size
+constexpr size_t kShownBytes = 200;  // of anything longer, a table shows the size
 
 using Json = nlohmann::ordered_json;
 
-bool is_utf8(const std::string& bytes) {
-  try {
-    static_cast<void>(Json(bytes).dump());
-    return true;
-  } catch (const Json::type_error&) {
-    return false;
+// On one line and harmless for a terminal; long ones only by their size.
+std::string table_value(const Json& value) {
+  std::string text = value.is_string() ? value.get<std::string>() : value.dump();
+  if (text.size() > kShownBytes) return std::to_string(text.size()) + " bytes";
+  std::string out;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte >= 0x20 && byte != 0x7f) {
+      out += c;
+    } else {
+      char escaped[8];
+      std::snprintf(escaped, sizeof escaped, "\\x%02x", byte);
+      out += c == '\n' ? "\\n" : c == '\t' ? "\\t" : escaped;
+    }
   }
+  return out;
 }
 
 std::string time_text(const google::protobuf::Timestamp& time) {
@@ -49,7 +60,7 @@ Json progress_json(const v1::Progress& progress) {
 Output::Output() { std::signal(SIGPIPE, SIG_IGN); }
 
 void Output::add(std::string_view bytes) {
-  if (closed_) return;
+  if (error_ != 0) return;
   buffer_.append(bytes);
   if (buffer_.size() >= kBufferBytes) flush();
 }
@@ -61,17 +72,26 @@ void Output::add_line(std::string_view bytes) {
 
 bool Output::flush() {
   size_t done = 0;
-  while (!closed_ && done < buffer_.size()) {
+  while (error_ == 0 && done < buffer_.size()) {
     const ssize_t written = ::write(STDOUT_FILENO, buffer_.data() + done, buffer_.size() - done);
     if (written >= 0) {
       done += static_cast<size_t>(written);
     } else if (errno != EINTR) {
-      if (errno != EPIPE) std::perror("weft: standard output");
-      closed_ = true;
+      error_ = errno;
+      if (error_ != EPIPE) std::perror("weft: cannot write to standard output");
     }
   }
   buffer_.clear();
-  return !closed_;
+  return error_ == 0;
+}
+
+ExitCode Output::finish() {
+  flush();
+  return code();
+}
+
+ExitCode Output::code() const {
+  return error_ == 0 ? kSucceeded : error_ == EPIPE ? kOutputClosed : kRefused;
 }
 
 std::string state_name(v1::JobState state) {
@@ -88,18 +108,14 @@ void put_bytes(Json& object, const std::string& name, const std::string& bytes) 
   }
 }
 
-Json job_json(const v1::Job& job, Format format) {
+Json job_json(const v1::Job& job) {
   Json json;
   json["id"] = job.spec().id();
   json["queue"] = job.spec().queue();
   json["type"] = job.spec().type();
   json["state"] = state_name(job.state());
   json["attempt"] = job.attempt();
-  if (format == Format::kTable && job.spec().payload().size() > kShownPayloadBytes) {
-    json["payload"] = std::to_string(job.spec().payload().size()) + " bytes";
-  } else {
-    put_bytes(json, "payload", job.spec().payload());
-  }
+  put_bytes(json, "payload", job.spec().payload());
   if (!job.spec().metadata().empty()) {
     Json& metadata = json["metadata"];
     for (const auto& [key, value] : job.spec().metadata()) metadata[key] = value;
@@ -119,12 +135,12 @@ Json job_json(const v1::Job& job, Format format) {
 }
 
 std::string job_table(const v1::Job& job) {
-  const Json json = job_json(job, Format::kTable);
+  const Json json = job_json(job);
   std::string out;
   for (const auto& [key, value] : json.items()) {
     std::string name = key;
     name.resize(std::max<size_t>(name.size() + 2, 18), ' ');
-    out += name + (value.is_string() ? value.get<std::string>() : value.dump()) + "\n";
+    out += name + table_value(value) + "\n";
   }
   return out;
 }

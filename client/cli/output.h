@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "client/cli/cli.h"
+#include "client/cli/exit_code.h"
 
 namespace weft::cli {
 
@@ -17,20 +18,23 @@ class Output {
   // Adds bytes; written when the buffer is full, or by flush().
   void add(std::string_view bytes);
   void add_line(std::string_view bytes);
-  // False: the reader has left; the rest is dropped.
+  // False: nothing more can be written, and the rest is dropped.
   bool flush();
-  bool closed() const { return closed_; }
+  // Writes the rest. kSucceeded; kOutputClosed when the reader has left; kRefused, after saying
+  // why, when the rest could not be written.
+  ExitCode finish();
+  ExitCode code() const;
 
  private:
   std::string buffer_;
-  bool closed_ = false;
+  int error_ = 0;  // errno of the write that failed
 };
 
 // "succeeded"
 std::string state_name(v1::JobState state);
 // `name`: the bytes as text, or `name`_base64 when they are not UTF-8.
 void put_bytes(nlohmann::ordered_json& object, const std::string& name, const std::string& bytes);
-nlohmann::ordered_json job_json(const v1::Job& job, Format format);
+nlohmann::ordered_json job_json(const v1::Job& job);
 std::string job_table(const v1::Job& job);
 // One document as the format wants it: indented, or on one line.
 std::string document(const nlohmann::ordered_json& json, Format format);
@@ -39,10 +43,12 @@ std::string document(const nlohmann::ordered_json& json, Format format);
 class EventPrinter {
  public:
   EventPrinter(Format format, std::string job_id);
-  // False: the reader of standard output has left.
+  // False: nothing more can be written to standard output.
   bool print(const v1::Event& event);
   // The end of the output; `state` is unspecified when the stream stopped before its job.
   bool finish();
+  // Why standard output takes no more, as Output::code().
+  ExitCode output_code() const { return out_.code(); }
 
   const v1::Finished& finished() const { return finished_; }
 

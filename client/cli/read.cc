@@ -3,9 +3,13 @@
 #include <poll.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cstdio>
 #include <memory>
 #include <thread>
 #include <utility>
+
+#include <weft/base/limits.h>
 
 #include "client/cli/cli.h"
 #include "client/cli/exit_code.h"
@@ -20,7 +24,7 @@ struct ReadOptions {
   uint64_t from = 0;
   bool all_attempts = false;
   double deadline_s = 0;
-  int64_t deadline_ms() const { return static_cast<int64_t>(deadline_s * 1000); }
+  int64_t deadline_ms() const { return to_ms(deadline_s); }
 };
 
 int get(const Globals& globals, const ReadOptions& options) {
@@ -28,10 +32,9 @@ int get(const Globals& globals, const ReadOptions& options) {
   StatusOr<v1::Job> job = client.get(options.id);
   if (!job.ok()) return report(job.status());
   Output out;
-  out.add(globals.output() == Format::kTable
-              ? job_table(*job)
-              : document(job_json(*job, globals.output()), globals.output()));
-  return out.flush() ? kSucceeded : kOutputClosed;
+  out.add(globals.output() == Format::kTable ? job_table(*job)
+                                             : document(job_json(*job), globals.output()));
+  return out.finish();
 }
 
 int watch(const Globals& globals, const ReadOptions& options) {
@@ -44,27 +47,40 @@ int watch(const Globals& globals, const ReadOptions& options) {
   return follow(stream, options.id, globals.output(), interrupt);
 }
 
-// Each line of standard input is a send, until its end or the end of the attachment.
-void send_lines(Attachment& attachment, int end_fd) {
+// Each line of standard input is a send, until its end or the end of the attachment. Returns how
+// many lines it has read and could not send any more.
+size_t send_lines(Attachment& attachment, int end_fd) {
   std::string pending;
+  bool skip = false;  // the rest of a line that is too long
   char buffer[4096];
   for (;;) {
     pollfd fds[] = {{STDIN_FILENO, POLLIN, 0}, {end_fd, POLLIN, 0}};
     if (::poll(fds, 2, -1) < 0) continue;
-    if (fds[1].revents != 0) return;
+    if (fds[1].revents != 0) return 0;
     const ssize_t got = ::read(STDIN_FILENO, buffer, sizeof buffer);
-    if (got < 0) return;
+    if (got < 0) return 0;
     pending.append(buffer, static_cast<size_t>(got));
+    if (got == 0 && !pending.empty()) pending += '\n';
     size_t begin = 0;
     for (size_t end; (end = pending.find('\n', begin)) != std::string::npos; begin = end + 1) {
-      if (Status status = attachment.send(pending.substr(begin, end - begin)); !status.ok()) {
-        report(status);
+      if (std::exchange(skip, false)) continue;
+      const Status status = attachment.send(pending.substr(begin, end - begin));
+      if (status.code() == StatusCode::kFailedPrecondition) {
+        const auto at = pending.begin() + static_cast<std::ptrdiff_t>(begin);
+        return static_cast<size_t>(std::count(at, pending.end(), '\n'));
       }
+      if (!status.ok()) report(status);
     }
     pending.erase(0, begin);
-    if (got > 0) continue;
-    if (!pending.empty()) static_cast<void>(attachment.send(pending));
-    return;
+    if (got == 0) return 0;
+    if (pending.size() > limits::kSendBytes) {
+      if (!std::exchange(skip, true)) {
+        report(make_status(StatusCode::kInvalidArgument,
+                           "a line is longer than the limit of a send, " +
+                               std::to_string(limits::kSendBytes) + " bytes: it is left out"));
+      }
+      pending.clear();
+    }
   }
 }
 
@@ -75,22 +91,28 @@ int attach(const Globals& globals, const ReadOptions& options) {
                                          .from_sequence = options.from,
                                          .all_attempts = options.all_attempts,
                                          .deadline_ms = options.deadline_ms()});
-  std::thread sender([&] { send_lines(attachment, interrupt.end_fd()); });
+  size_t unsent = 0;
+  std::thread sender([&] { unsent = send_lines(attachment, interrupt.end_fd()); });
   const int code = follow(attachment, options.id, globals.output(), interrupt);
   interrupt.end();
+  attachment.stop();
   sender.join();
+  if (unsent += attachment.pending_sends(); unsent > 0 && code != kOutputClosed) {
+    std::fprintf(stderr, "weft: the last %zu lines typed may not have reached the job\n", unsent);
+  }
   return code;
 }
 
 void add_reading_options(CLI::App& command, ReadOptions& options) {
-  command.add_option("id", options.id, "The job's id")->type_name("ID")->required();
+  command.add_option("id", options.id, "The job's id")->type_name("ID")->check(text())->required();
   command.add_option("--from", options.from, "First sequence wanted (default: the oldest kept)")
-      ->type_name("N");
+      ->type_name("N")
+      ->check(sequence());
   command.add_flag("--all-attempts", options.all_attempts,
                    "Also chunks that a later attempt replaced");
   command.add_option("--deadline", options.deadline_s, "Give up reading after so long")
       ->type_name("SECONDS")
-      ->check(CLI::PositiveNumber);
+      ->check(seconds());
 }
 
 }  // namespace
@@ -99,7 +121,10 @@ void add_read_commands(CLI::App& app, const Globals& globals, Command& chosen) {
   auto options = std::make_shared<ReadOptions>();
 
   CLI::App& get_command = *app.add_subcommand("get", "Show what is stored about a job");
-  get_command.add_option("id", options->id, "The job's id")->type_name("ID")->required();
+  get_command.add_option("id", options->id, "The job's id")
+      ->type_name("ID")
+      ->check(text())
+      ->required();
   get_command.callback([&globals, &chosen, options] {
     chosen = [&globals, options] { return get(globals, *options); };
   });

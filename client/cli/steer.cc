@@ -26,7 +26,7 @@ int send(const Globals& globals, const SteerOptions& options) {
   if (globals.output() != Format::kTable) {
     out.add(document({{"id", options.id}, {"number", *number}}, globals.output()));
   }
-  return out.flush() ? kSucceeded : kOutputClosed;
+  return out.finish();
 }
 
 int cancel(const Globals& globals, const SteerOptions& options) {
@@ -44,7 +44,7 @@ int cancel(const Globals& globals, const SteerOptions& options) {
   } else {
     out.add(document({{"id", options.id}, {"result", result}, {"state", state}}, globals.output()));
   }
-  return out.flush() ? kSucceeded : kOutputClosed;
+  return out.finish();
 }
 
 }  // namespace
@@ -53,7 +53,10 @@ void add_steer_commands(CLI::App& app, const Globals& globals, Command& chosen) 
   auto options = std::make_shared<SteerOptions>();
 
   CLI::App& send_command = *app.add_subcommand("send", "Give a value to a running job");
-  send_command.add_option("id", options->id, "The job's id")->type_name("ID")->required();
+  send_command.add_option("id", options->id, "The job's id")
+      ->type_name("ID")
+      ->check(text())
+      ->required();
   send_command.add_option("value", options->value, "TEXT, @FILE, or - for standard input")
       ->type_name("VALUE")
       ->required();
@@ -62,9 +65,13 @@ void add_steer_commands(CLI::App& app, const Globals& globals, Command& chosen) 
   });
 
   CLI::App& cancel_command = *app.add_subcommand("cancel", "Stop a job");
-  cancel_command.add_option("id", options->id, "The job's id")->type_name("ID")->required();
+  cancel_command.add_option("id", options->id, "The job's id")
+      ->type_name("ID")
+      ->check(text())
+      ->required();
   cancel_command.add_option("--reason", options->reason, "Why, kept with the job")
-      ->type_name("TEXT");
+      ->type_name("TEXT")
+      ->check(text());
   cancel_command.callback([&globals, &chosen, options] {
     chosen = [&globals, options] { return cancel(globals, *options); };
   });

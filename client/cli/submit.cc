@@ -1,12 +1,14 @@
 // weft submit, weft run.
 #include <cstdio>
 #include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
 
 #include <weft/base/clock.h>
 #include <weft/base/id.h>
 #include <weft/base/limits.h>
+#include <weft/client/rpc_status.h>
 
 #include "client/cli/cli.h"
 #include "client/cli/exit_code.h"
@@ -15,6 +17,15 @@
 
 namespace weft::cli {
 namespace {
+
+constexpr char kStockHelp[] =
+    "Stock types and their payloads:\n"
+    "  count   {\"to\":N}, also \"from\", \"step\", \"delay_ms\": numbers; a send {\"step\":S} "
+    "steers it\n"
+    "  digest  {\"path\":FOLDER}: the SHA-256 of every file below it\n"
+    "  echo    anything: the same again\n"
+    "  sleep   {\"ms\":N}\n"
+    "  fail    {\"message\":TEXT}\n";
 
 struct SubmitOptions {
   std::string type;
@@ -30,22 +41,28 @@ struct SubmitOptions {
 void add_job_options(CLI::App& command, SubmitOptions& options) {
   command.add_option("type", options.type, "The handler's name: count, digest, echo…")
       ->type_name("TYPE")
+      ->check(text())
       ->required();
   command.add_option("--payload,-p", options.payload, "TEXT, @FILE, or - for standard input")
       ->type_name("TEXT|@FILE|-");
   command.add_option("--queue,-q", options.queue, "Queue (default: \"default\")")
-      ->type_name("NAME");
+      ->type_name("NAME")
+      ->check(text());
   command
       .add_option(
           "--id", options.id,
           "The job's id, 10 to 64 characters of A-Z a-z 0-9 _ -; repeating a submission with "
           "its id is safe")
-      ->type_name("ID");
+      ->type_name("ID")
+      ->check(text());
   command.add_option("--content-type", options.content_type, "Kind of the payload, informative")
-      ->type_name("MIME");
+      ->type_name("MIME")
+      ->check(text());
   command.add_option("--metadata,-m", options.metadata, "A label of the job; may be repeated")
       ->type_name("KEY=VALUE")
+      ->check(text())
       ->allow_extra_args(false);
+  command.footer(kStockHelp);
 }
 
 StatusOr<v1::JobSpec> make_spec(const SubmitOptions& options) {
@@ -53,6 +70,11 @@ StatusOr<v1::JobSpec> make_spec(const SubmitOptions& options) {
   spec.set_type(options.type);
   spec.set_queue(options.queue);
   spec.set_id(options.id);
+  if (options.id.empty()) {
+    // Made here, so that the job can be named even when the server's answer is lost.
+    Random random = Random::from_system();
+    spec.set_id(make_job_id(RealClock::instance().wall_ns() / 1'000'000, random));
+  }
   spec.set_content_type(options.content_type);
   for (const std::string& label : options.metadata) {
     const size_t equals = label.find('=');
@@ -67,46 +89,64 @@ StatusOr<v1::JobSpec> make_spec(const SubmitOptions& options) {
   return spec;
 }
 
+// Submits so that Ctrl-C ends it. Sets `code` and says what is known of the job unless it is
+// stored.
+std::optional<v1::SubmitResponse> submit_spec(Client& client, v1::JobSpec spec,
+                                              Interrupt& interrupt, int* code) {
+  const std::string id = spec.id();
+  interrupt.on_signal([&client] { client.stop(); });
+  StatusOr<v1::SubmitResponse> answer = client.submit(std::move(spec));
+  interrupt.on_signal(nullptr);
+  if (answer.ok()) return *std::move(answer);
+  *code = interrupt.received() ? kInterrupted : report(answer.status());
+  const bool open = *code == kInterrupted || *code == kDeadline || *code == kUnavailable;
+  if (open && !is_unreached(answer.status())) {
+    std::fprintf(stderr,
+                 "weft: job %s may have been stored\n"
+                 "  see:     weft get %s\n"
+                 "  repeat:  the same command with --id %s, which is safe\n",
+                 id.c_str(), id.c_str(), id.c_str());
+  }
+  return std::nullopt;
+}
+
 int submit(const Globals& globals, const SubmitOptions& options) {
   StatusOr<v1::JobSpec> spec = make_spec(options);
   if (!spec.ok()) return report_usage(spec.status());
   spec->set_stream_policy(options.policy == "pause"    ? v1::STREAM_POLICY_PAUSE
                           : options.policy == "cancel" ? v1::STREAM_POLICY_CANCEL
                                                        : v1::STREAM_POLICY_RUN);
+  Interrupt interrupt;
   Client client(globals.client_options());
-  StatusOr<v1::SubmitResponse> answer = client.submit(*std::move(spec));
-  if (!answer.ok()) return report(answer.status());
+  int code = kSucceeded;
+  const auto answer = submit_spec(client, *std::move(spec), interrupt, &code);
+  if (!answer) return code;
   Output out;
   if (globals.output() == Format::kTable) {
     out.add_line(answer->id());
   } else {
     out.add(document({{"id", answer->id()}, {"existing", answer->existing()}}, globals.output()));
   }
-  return out.flush() ? kSucceeded : kOutputClosed;
+  return out.finish();
 }
 
 int run(const Globals& globals, const SubmitOptions& options) {
   StatusOr<v1::JobSpec> spec = make_spec(options);
   if (!spec.ok()) return report_usage(spec.status());
-  if (spec->id().empty()) {
-    // Made here, so that Ctrl-C can name the job even before the server has answered.
-    Random random = Random::from_system();
-    spec->set_id(make_job_id(RealClock::instance().wall_ns() / 1'000'000, random));
-  }
   spec->set_stream_policy(v1::STREAM_POLICY_PAUSE);
   const std::string id = spec->id();
 
   Interrupt interrupt;
   Client client(globals.client_options());
-  StatusOr<v1::SubmitResponse> answer = client.submit(*std::move(spec));
-  if (!answer.ok()) return report(answer.status());
-  Attachment attachment =
-      client.attach({.job_id = id, .deadline_ms = static_cast<int64_t>(options.deadline_s * 1000)});
-  const int code = follow(attachment, id, globals.output(), interrupt);
+  int code = kSucceeded;
+  if (!submit_spec(client, *std::move(spec), interrupt, &code)) return code;
+  Attachment attachment = client.attach({.job_id = id, .deadline_ms = to_ms(options.deadline_s)});
+  code = follow(attachment, id, globals.output(), interrupt);
   if (code == kOutputClosed) {
     // Nobody wants the rest.
     static_cast<void>(client.cancel(id, "the reader of its output has left"));
-  } else if (code == kInterrupted || code == kDeadline) {
+  } else if (code == kInterrupted || code == kDeadline || code == kUnavailable ||
+             code == kRefused) {
     std::fprintf(stderr,
                  "weft: job %s waits for a reader and is cancelled after 10 minutes without one\n"
                  "  go on:  weft attach %s --from %llu\n"
@@ -139,7 +179,7 @@ void add_submit_commands(CLI::App& app, const Globals& globals, Command& chosen)
   add_job_options(run_command, *options);
   run_command.add_option("--deadline", options->deadline_s, "Give up reading after so long")
       ->type_name("SECONDS")
-      ->check(CLI::PositiveNumber);
+      ->check(seconds());
   run_command.callback([&globals, &chosen, options] {
     chosen = [&globals, options] { return run(globals, *options); };
   });

@@ -8,6 +8,8 @@
 #include <weft/base/id.h>
 #include <weft/base/limits.h>
 #include <weft/client/client.h>
+#include <weft/client/rpc_status.h>
+#include <weft/client/text.h>
 
 #include "tests/client/fake_server.h"
 
@@ -256,6 +258,145 @@ TEST(Attachment, RepeatsItsSendsAndItsCancelAfterALoss) {
                                 "cancel enough"));
   EXPECT_EQ(senders.at(0), senders.at(1));
   EXPECT_EQ(attachment.send("late").code(), StatusCode::kFailedPrecondition);
+}
+
+// Takes the sends of one attachment, each once, and says so.
+class SendTaker {
+ public:
+  // Reads until `sends` of them are taken, or fails.
+  bool take(FakeServer::AttachStream& stream, size_t sends) {
+    v1::AttachRequest request;
+    while (values.size() < sends) {
+      if (!stream.Read(&request)) return false;
+      if (!request.has_send()) continue;
+      in_flight = std::max<uint64_t>(in_flight, request.send().number() - values.size());
+      if (request.send().number() == values.size() + 1) values.push_back(request.send().value());
+      v1::Event event;
+      event.mutable_sends_accepted()->set_number(values.size());
+      stream.Write(event);
+    }
+    return true;
+  }
+
+  std::vector<std::string> values;
+  uint64_t in_flight = 0;  // the most sends beyond those taken
+};
+
+TEST(Attachment, LosesNoneOfManySendsWhenTheConnectionBreaksAmongThem) {
+  constexpr size_t kSends = 1'000;
+  FakeServer server;
+  SendTaker taker;
+  int calls = 0;
+  server.on_attach = [&](grpc::ServerContext&, FakeServer::AttachStream& stream) {
+    if (++calls <= 3) {  // breaks with sends under way that nothing has taken
+      taker.take(stream, 300 * static_cast<size_t>(calls));
+      return restarting();
+    }
+    taker.take(stream, kSends);
+    stream.Write(finished_event(v1::JOB_STATE_SUCCEEDED, 0));
+    return grpc::Status::OK;
+  };
+  Attachment attachment = client_of(server).attach({.job_id = "0123456789"});
+  // Before the first call is open, too.
+  auto sending = std::async(std::launch::async, [&] {
+    for (size_t i = 1; i <= kSends; ++i) {
+      if (!attachment.send(std::to_string(i)).ok()) return i;
+    }
+    return size_t{0};
+  });
+  const auto event = attachment.next();
+  ASSERT_TRUE(event.ok()) << event.status();
+  EXPECT_TRUE((*event)->has_finished());
+  EXPECT_EQ(sending.get(), 0u);
+  ASSERT_EQ(taker.values.size(), kSends);
+  for (size_t i = 0; i < kSends; ++i) ASSERT_EQ(taker.values[i], std::to_string(i + 1));
+  EXPECT_LE(taker.in_flight, limits::kUnconsumedSends);
+  EXPECT_EQ(attachment.pending_sends(), 0u);
+  EXPECT_GE(calls, 4);
+}
+
+TEST(Attachment, ASendThatWaitsForRoomEndsWithTheAttachment) {
+  FakeServer server;
+  std::promise<void> end;
+  server.on_attach = [&](grpc::ServerContext&, FakeServer::AttachStream& stream) {
+    end.get_future().wait();
+    stream.Write(finished_event(v1::JOB_STATE_SUCCEEDED, 0));
+    return grpc::Status::OK;
+  };
+  Attachment attachment = client_of(server).attach({.job_id = "0123456789"});
+  for (size_t i = 0; i < limits::kUnconsumedSends; ++i) ASSERT_TRUE(attachment.send("x").ok());
+  auto waiting = std::async(std::launch::async, [&] { return attachment.send("one too many"); });
+  end.set_value();
+  const auto event = attachment.next();
+  ASSERT_TRUE(event.ok()) << event.status();
+  EXPECT_EQ(waiting.get().code(), StatusCode::kFailedPrecondition);
+  EXPECT_EQ(attachment.pending_sends(), limits::kUnconsumedSends) << "nobody has taken them";
+}
+
+TEST(Attachment, CreditGoesOutWhileTheServerTakesNoSends) {
+  FakeServer server;
+  server.on_attach = [&](grpc::ServerContext&, FakeServer::AttachStream& stream) {
+    // Reads nothing for as long as the client's reader goes on by itself.
+    for (uint64_t i = 1; i <= 100; ++i) stream.Write(chunks_event(i, {"x"}));
+    stream.Write(finished_event(v1::JOB_STATE_SUCCEEDED, 100));
+    return grpc::Status::OK;
+  };
+  Attachment attachment = client_of(server).attach({.job_id = "0123456789", .credit_ahead = 2});
+  for (size_t i = 0; i < limits::kUnconsumedSends; ++i) {
+    ASSERT_TRUE(attachment.send(std::string(limits::kSendBytes, 'x')).ok());
+  }
+  uint64_t chunks = 0;
+  for (;;) {
+    const auto event = attachment.next();
+    ASSERT_TRUE(event.ok()) << event.status();
+    if (!event->has_value()) break;
+    chunks += static_cast<uint64_t>((*event)->chunks().data_size());
+  }
+  EXPECT_EQ(chunks, 100u);
+}
+
+TEST(Client, StopEndsACallThatWaitsAndLaterOnes) {
+  FakeServer server;
+  std::promise<void> called, stopped;
+  server.on_submit = [&](const v1::SubmitRequest&, v1::SubmitResponse*) {
+    called.set_value();
+    stopped.get_future().wait();
+    return grpc::Status::OK;
+  };
+  Client client = client_of(server);
+  auto answer = std::async(std::launch::async, [&] { return client.submit({}); });
+  called.get_future().wait();
+  client.stop();
+  EXPECT_EQ(answer.get().status().code(), StatusCode::kCancelled);
+  stopped.set_value();
+  EXPECT_EQ(client.get("0123456789").status().code(), StatusCode::kCancelled);
+}
+
+TEST(Client, SaysWhetherAFailedCallMayHaveReachedAServer) {
+  Client alone({.server = free_address(), .retry_for_ms = 100});
+  EXPECT_TRUE(is_unreached(alone.submit({}).status()));
+  FakeServer server;
+  server.on_submit = [&](const v1::SubmitRequest&, v1::SubmitResponse*) { return restarting(); };
+  Client client({.server = server.address(), .retry_for_ms = 100});
+  const auto answer = client.submit({});
+  EXPECT_EQ(answer.status().code(), StatusCode::kUnavailable);
+  EXPECT_FALSE(is_unreached(answer.status()));
+}
+
+TEST(Client, RefusesTextThatIsNotUtf8) {
+  for (const char* text :
+       {"\xff", "\xc0\x80", "\xe0\x80\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xc3", "a\x80"}) {
+    EXPECT_FALSE(is_utf8(text));
+  }
+  for (const char* text : {"", "a", "\u00fc", "\u20ac", "\U0001f9f5"}) EXPECT_TRUE(is_utf8(text));
+  Client client({.server = free_address()});
+  v1::JobSpec spec;
+  (*spec.mutable_metadata())["name"] = "\xff";
+  EXPECT_EQ(client.submit(spec).status().code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(client.get("\xff").status().code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(client.cancel("0123456789", "\xff").status().code(), StatusCode::kInvalidArgument);
+  ResultStream stream = client.watch({.job_id = "\xff"});
+  EXPECT_EQ(stream.next().status().code(), StatusCode::kInvalidArgument);
 }
 
 TEST(Attachment, RefusesASendOverTheLimit) {

@@ -49,17 +49,17 @@ class JobService final : public RpcService {
   Task<void> cancel(CancelCall& call);
   Task<void> watch(WatchCall& call);
   Task<void> attach(AttachCall& call);
-  // The two halves of an attach: events down; credit, sends and cancel up. The half that has a
-  // reason to end it writes `end` and cancels the group. They take pointers: TaskGroup copies
-  // references.
-  Task<void> pump_events(AttachCall* call, Subscription* subscription, TaskGroup* group,
-                         Status* end);
-  Task<void> steer(AttachCall* call, Subscription* subscription,
-                   const v1::AttachRequest::Open* open, TaskGroup* group, Status* end);
-  Task<Status> steer_once(v1::AttachRequest request, Subscription& subscription,
-                          const v1::AttachRequest::Open& open);
-  template <typename C>
-  Task<Status> copy_events(C& call, Subscription& subscription);
+  // The tasks of an attach: events down; credit and cancel up; sends to the store. The one that has
+  // a reason to end it ends all. They take pointers: TaskGroup copies references.
+  struct Attachment;
+  Task<void> pump_events(Attachment* attachment);
+  Task<void> steer(Attachment* attachment);
+  Task<Status> steer_once(v1::AttachRequest request, Attachment* attachment);
+  Task<void> store_sends(Attachment* attachment);
+  Task<Status> store_send(Attachment* attachment, const v1::AttachRequest::Send* send);
+  static Task<bool> write_event(Attachment* attachment, v1::Event event);
+  template <typename Write>
+  Task<Status> copy_events(Subscription& subscription, Write write);
 
   Status check_type(const std::string& type) const;
   static Status check_send(std::string_view field, const std::string& value,

@@ -1,6 +1,13 @@
 // The streaming methods of JobService: Watch and Attach.
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
 #include <weft/base/id.h>
 #include <weft/base/limits.h>
+#include <weft/runtime/channel.h>
+#include <weft/runtime/mutex.h>
+#include <weft/runtime/sleep.h>
 #include <weft/runtime/task_group.h>
 
 #include "daemon/rpc/job_service.h"
@@ -22,15 +29,38 @@ class ReaderCount {
 
 }  // namespace
 
+// What the tasks of one attach share.
+struct JobService::Attachment {
+  Attachment(AttachCall& attach_call, Subscription& reader, v1::AttachRequest::Open first)
+      : call(attach_call), subscription(reader), open(std::move(first)) {}
+
+  // The first one with a reason ends all.
+  void finish(Status status) {
+    end = std::move(status);
+    group->cancel(CancelReason::kSiblingFailed);
+  }
+
+  AttachCall& call;
+  Subscription& subscription;
+  const v1::AttachRequest::Open open;
+  TaskGroup* group = nullptr;
+  Status end;
+  // Sends that wait for their job; as many as a client has unacknowledged, so that credit and
+  // cancel pass them.
+  Channel<v1::AttachRequest::Send> sends{limits::kUnconsumedSends};
+  Mutex writing{"attach events"};
+  bool finished = false;  // the last event is written or about to be
+};
+
 // Events from the job to the client, until there are no more.
-template <typename C>
-Task<Status> JobService::copy_events(C& call, Subscription& subscription) {
+template <typename Write>
+Task<Status> JobService::copy_events(Subscription& subscription, Write write) {
   for (;;) {
     auto event = co_await subscription.next();
     if (!event.ok()) co_return event.status();
     if (!event->has_value()) co_return absl::OkStatus();
     ++events_sent_;
-    const bool there = co_await call.write(*std::move(*event));
+    const bool there = co_await write(*std::move(*event));
     if (!there) co_return make_status(StatusCode::kCancelled, "the client is gone");
   }
 }
@@ -51,7 +81,8 @@ Task<void> JobService::watch(WatchCall& call) {
     co_return;
   }
   const ReaderCount reader(readers_);
-  const Status end = co_await copy_events(call, **subscription);
+  const auto write = [&call](v1::Event event) { return call.write(std::move(event)); };
+  const Status end = co_await copy_events(**subscription, write);
   call.finish(end);
 }
 
@@ -81,58 +112,66 @@ Task<void> JobService::attach(AttachCall& call) {
     co_return;
   }
   const ReaderCount reader(readers_);
-  Status end;
+  Attachment attachment(call, **subscription, std::move(open));
   auto body = [&](TaskGroup& group) -> Task<void> {
-    group.start(&JobService::pump_events, this, &call, subscription->get(), &group, &end);
-    group.start(&JobService::steer, this, &call, subscription->get(), &open, &group, &end);
+    attachment.group = &group;
+    group.start(&JobService::pump_events, this, &attachment);
+    group.start(&JobService::steer, this, &attachment);
+    group.start(&JobService::store_sends, this, &attachment);
     co_return;
   };
   co_await with_group(body);
-  call.finish(end);
+  call.finish(attachment.end);
 }
 
 // Ends the attach: with the job's last event, or an error.
-Task<void> JobService::pump_events(AttachCall* call, Subscription* subscription, TaskGroup* group,
-                                   Status* end) {
-  *end = co_await copy_events(*call, *subscription);
-  group->cancel(CancelReason::kSiblingFailed);
+Task<void> JobService::pump_events(Attachment* attachment) {
+  const auto write = [attachment](v1::Event event) -> Task<bool> {
+    return write_event(attachment, std::move(event));
+  };
+  attachment->finish(co_await copy_events(attachment->subscription, write));
+}
+
+// One at a time, so that nothing comes after the last event.
+Task<bool> JobService::write_event(Attachment* attachment, v1::Event event) {
+  const auto lock = co_await attachment->writing.lock();
+  if (attachment->finished) co_return true;
+  attachment->finished = event.has_finished();
+  co_return co_await attachment->call.write(std::move(event));
 }
 
 // Ends the attach only with an error of the client: a half-close leaves the events flowing, with
 // the credit given so far.
-Task<void> JobService::steer(AttachCall* call, Subscription* subscription,
-                             const v1::AttachRequest::Open* open, TaskGroup* group, Status* end) {
+Task<void> JobService::steer(Attachment* attachment) {
   for (;;) {
-    auto request = co_await call->read();
-    if (!request) co_return;
-    Status status = co_await steer_once(*std::move(request), *subscription, *open);
+    auto request = co_await attachment->call.read();
+    if (!request) break;
+    Status status = co_await steer_once(*std::move(request), attachment);
     if (status.ok()) continue;
-    *end = std::move(status);
-    group->cancel(CancelReason::kSiblingFailed);
+    attachment->finish(std::move(status));
     co_return;
   }
+  attachment->sends.close();
 }
 
-Task<Status> JobService::steer_once(v1::AttachRequest request, Subscription& subscription,
-                                    const v1::AttachRequest::Open& open) {
+Task<Status> JobService::steer_once(v1::AttachRequest request, Attachment* attachment) {
   switch (request.request_case()) {
     case v1::AttachRequest::kCredit:
-      subscription.set_credit(request.credit());
+      attachment->subscription.set_credit(request.credit());
       co_return absl::OkStatus();
     case v1::AttachRequest::kSend: {
       v1::AttachRequest::Send& send = *request.mutable_send();
-      const Status status = check_send("send.value", send.value(), "open.sender", open.sender());
+      const Status status =
+          check_send("send.value", send.value(), "open.sender", attachment->open.sender());
       if (!status.ok()) co_return status;
-      const auto number = co_await store_.send(open.id(), open.sender(), send.number(),
-                                               std::move(*send.mutable_value()));
-      // The job has ended under the consumer's hands: the stream is about to say so itself.
-      if (number.status().code() == StatusCode::kFailedPrecondition) co_return absl::OkStatus();
-      co_return number.status();
+      // Not reading on is the flow control of a client that has sent too much.
+      co_await attachment->sends.send(std::move(send));
+      co_return absl::OkStatus();
     }
     case v1::AttachRequest::kCancel: {
       const Status status = check_reason("cancel.reason", request.cancel().reason());
       if (!status.ok()) co_return status;
-      const auto answer = co_await store_.cancel(open.id(), request.cancel().reason());
+      const auto answer = co_await store_.cancel(attachment->open.id(), request.cancel().reason());
       co_return answer.status();
     }
     case v1::AttachRequest::kOpen:
@@ -141,6 +180,35 @@ Task<Status> JobService::steer_once(v1::AttachRequest request, Subscription& sub
       co_return field_error("request", "an attach takes open, credit, send or cancel");
   }
   co_return absl::OkStatus();
+}
+
+// In their order, each once there is room for it in its job, and each acknowledged.
+Task<void> JobService::store_sends(Attachment* attachment) {
+  for (;;) {
+    const auto send = co_await attachment->sends.receive();
+    if (!send) co_return;
+    const Status status = co_await store_send(attachment, &*send);
+    if (!status.ok()) {
+      // The job has ended under the consumer's hands: the stream is about to say so itself.
+      if (status.code() != StatusCode::kFailedPrecondition) attachment->finish(status);
+      co_return;
+    }
+    if (send->number() == 0) continue;
+    v1::Event accepted;
+    accepted.mutable_sends_accepted()->set_number(send->number());
+    const bool there = co_await write_event(attachment, std::move(accepted));
+    if (!there) co_return;
+  }
+}
+
+Task<Status> JobService::store_send(Attachment* attachment, const v1::AttachRequest::Send* send) {
+  for (int64_t delay_ms = limits::kSendRetryMs;;) {
+    const auto number = co_await store_.send(attachment->open.id(), attachment->open.sender(),
+                                             send->number(), send->value());
+    if (number.status().code() != StatusCode::kResourceExhausted) co_return number.status();
+    co_await sleep_for(std::chrono::milliseconds(delay_ms));
+    delay_ms = std::min(2 * delay_ms, limits::kSendRetryMsMax);
+  }
 }
 
 }  // namespace weft

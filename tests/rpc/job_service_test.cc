@@ -223,11 +223,13 @@ TEST_F(JobServiceTest, TwoWatchersFromDifferentSequencesAreEachComplete) {
 
 class Attached {
  public:
-  Attached(v1::JobService::Stub& stub, const std::string& id, uint64_t credit)
+  Attached(v1::JobService::Stub& stub, const std::string& id, uint64_t credit,
+           const std::string& sender = "")
       : stream_(stub.Attach(&context_)) {
     v1::AttachRequest request;
     request.mutable_open()->set_id(id);
     request.mutable_open()->set_credit(credit);
+    request.mutable_open()->set_sender(sender);
     stream_->Write(request);
   }
   void send(uint64_t number, const std::string& value) {
@@ -253,7 +255,16 @@ class Attached {
   }
   auto& stream() { return *stream_; }
   grpc::ClientContext& context() { return context_; }
+  // Reads until the send with this number is accepted, or the end.
+  void read_accepted(uint64_t number) {
+    v1::Event event;
+    while (accepted < number && stream_->Read(&event)) {
+      got.add(event);
+      accepted = std::max(accepted, event.sends_accepted().number());
+    }
+  }
   Read got;
+  uint64_t accepted = 0;
 
  private:
   grpc::ClientContext context_;
@@ -276,6 +287,60 @@ TEST_F(JobServiceTest, AttachGivesCreditAndSends) {
   request.mutable_cancel()->set_reason("enough");
   attached.stream().Write(request);
   attached.credit(1'000'000);  // what was computed ahead comes before the end
+  EXPECT_TRUE(attached.finish().ok());
+  ASSERT_TRUE(attached.got.finished);
+  EXPECT_EQ(attached.got.finished->state(), v1::JOB_STATE_CANCELLED);
+}
+
+TEST_F(JobServiceTest, AttachAcknowledgesSendsAlsoWhenTheyAreRepeated) {
+  const std::string id = submit("count", R"({"to":1000000000})", v1::STREAM_POLICY_PAUSE);
+  for (int connection = 0; connection < 2; ++connection) {
+    Attached attached(*stub_, id, 10, "the-sender");
+    for (uint64_t number = 1; number <= 3; ++number) attached.send(number, R"({"step":2})");
+    attached.read_accepted(3);
+    EXPECT_EQ(attached.accepted, 3u);
+    attached.context().TryCancel();
+  }
+  grpc::ClientContext context;
+  v1::GetRequest get;
+  get.set_id(id);
+  v1::Job job;
+  EXPECT_TRUE(stub_->Get(&context, get, &job).ok());
+  EXPECT_EQ(job.last_send(), 3u);
+}
+
+// A job that is out of credit takes no sends: the credit behind them must reach it.
+TEST_F(JobServiceTest, SendsBeyondTheJobsBoundWaitAndLetCreditPass) {
+  constexpr uint64_t kSends = 3 * limits::kUnconsumedSends;
+  const std::string id = submit("count", R"({"to":1000000000})", v1::STREAM_POLICY_PAUSE);
+  Attached attached(*stub_, id, 1);
+  attached.read(1);
+  uint64_t sent = 0;
+  for (uint64_t credit = 1000; sent < kSends; credit += 100'000) {
+    const uint64_t end = std::min(kSends, attached.accepted + limits::kUnconsumedSends);
+    while (sent < end) attached.send(++sent, R"({"step":2})");
+    attached.credit(credit);
+    attached.read_accepted(end - limits::kUnconsumedSends / 2);
+    ASSERT_GE(attached.accepted, end - limits::kUnconsumedSends / 2);
+  }
+  v1::AttachRequest request;
+  request.mutable_cancel();
+  attached.stream().Write(request);
+  attached.credit(UINT64_MAX);
+  EXPECT_TRUE(attached.finish().ok());
+  EXPECT_TRUE(attached.got.finished);
+}
+
+TEST_F(JobServiceTest, CancelPassesSendsThatTheirJobNeverTakes) {
+  const std::string id = submit("sleep", R"({"ms":600000})");
+  Attached attached(*stub_, id, 1);
+  for (uint64_t number = 1; number <= limits::kUnconsumedSends + 10; ++number) {
+    attached.send(number, "{}");
+  }
+  attached.read_accepted(limits::kUnconsumedSends);
+  v1::AttachRequest request;
+  request.mutable_cancel();
+  attached.stream().Write(request);
   EXPECT_TRUE(attached.finish().ok());
   ASSERT_TRUE(attached.got.finished);
   EXPECT_EQ(attached.got.finished->state(), v1::JOB_STATE_CANCELLED);

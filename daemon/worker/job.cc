@@ -25,14 +25,10 @@ void Job::bad_payload(const char* fault) const {
 }
 
 Task<void> Job::sleep(std::chrono::nanoseconds delay) const {
-  // By value: the handle may end before the sleep does.
-  return [](std::shared_ptr<internal::JobContext> context,
-            std::chrono::nanoseconds time) -> Task<void> {
-    auto wait = [](std::chrono::nanoseconds how_long) -> Task<void> {
-      co_await sleep_for(how_long);
-    };
-    co_await context->parked(wait(time));
-  }(context_, delay);
+  // The handle may end before the sleep does: what is waited for keeps the context.
+  auto wait = []([[maybe_unused]] std::shared_ptr<internal::JobContext> context,
+                 std::chrono::nanoseconds time) -> Task<void> { co_await sleep_for(time); };
+  return context_->parked(wait(context_, delay));
 }
 
 Task<std::optional<std::string>> Job::receive() const {

@@ -2,7 +2,7 @@
 # From nothing to a running job: installs what is needed, builds weftd and weft, runs two real jobs
 # on a daemon of its own, and stops it. Safe to repeat; keeps nothing but the build folder.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+cd -P "$(dirname "$0")/.."
 
 say() { printf '\n== %s\n' "$*"; }
 fail() {
@@ -19,8 +19,9 @@ cmake --build build -j "$(nproc)" --target weftd weft
 
 state=$(mktemp -d "${TMPDIR:-/tmp}/weft-quickstart.XXXXXX")
 daemon=
+attached_pid=
 cleanup() {
-  [ -z "$daemon" ] || kill -KILL "$daemon" 2>/dev/null || true
+  for pid in $attached_pid $daemon; do kill -KILL "$pid" 2>/dev/null || true; done
   rm -rf "$state"
 }
 trap cleanup EXIT
@@ -28,7 +29,7 @@ trap 'exit 130' INT TERM
 
 say "3/5 start weftd on its embedded store"
 mkfifo "$state/ready"
-build/bin/weftd --listen 127.0.0.1:0 --store "sqlite:$state/weft.db" --allow-root "$PWD" \
+build/bin/weftd --listen 127.0.0.1:0 --store "sqlite:$state/weft.db" --allow-root "$(pwd -P)" \
   >"$state/ready" 2>"$state/log" &
 daemon=$!
 exec 3<"$state/ready"
@@ -43,7 +44,7 @@ weft() { build/bin/weft "$@"; }
 
 say "4/5 weft run digest: the SHA-256 of every file here, each line as soon as it is known"
 git ls-files -z | xargs -0 sha256sum | LC_ALL=C sort >"$state/expected"
-weft run digest --payload "{\"path\":\"$PWD\"}" | tee "$state/digest" |
+weft run digest --payload "{\"path\":\"$(pwd -P)\"}" | tee "$state/digest" |
   grep --line-buffered -v '  \.git/' | sed -u '11,$d'
 echo "… $(wc -l <"$state/digest") files in all"
 LC_ALL=C sort "$state/digest" >"$state/got"
@@ -55,12 +56,16 @@ echo "the $(wc -l <"$state/expected") files tracked by git have the sums that sh
 
 say "5/5 weft attach: a running count is steered by what is typed"
 id=$(weft submit count --payload '{"to":1000000000,"delay_ms":50}' --stream-policy pause)
-coproc attached { build/bin/weft attach "$id" 2>/dev/null; }
+coproc attached { exec build/bin/weft attach "$id" 2>"$state/attach.log"; }
 attached_pid=$attached_PID
+fail_attached() {
+  cat "$state/attach.log" >&2
+  fail "$*"
+}
 exec 4<&"${attached[0]}" 5>&"${attached[1]}"
 steered=
 for ((i = 0; i < 100; i++)); do
-  read -r -t 30 number <&4 || fail "the job stopped counting"
+  read -r -t 30 number <&4 || fail_attached "the job stopped counting"
   echo "$number"
   if [ "$number" -eq 5 ]; then
     echo '  > {"step":1000}'
@@ -71,12 +76,14 @@ for ((i = 0; i < 100; i++)); do
     break
   fi
 done
-[ -n "$steered" ] || fail "the send did not reach the job"
+[ -n "$steered" ] || fail_attached "the send did not reach the job"
 echo "weft cancel $id: $(weft cancel "$id")"
 exec 4<&- 5>&-
 code=0
 wait "$attached_pid" || code=$?
-[ "$code" -eq 11 ] || fail "weft attach ended with $code instead of 11 (cancelled)"
+was_attached=$attached_pid
+attached_pid=
+[ "$code" -eq 11 ] || fail_attached "weft attach ended with $code instead of 11 (cancelled)"
 
 kill -TERM "$daemon"
 code=0
@@ -87,12 +94,10 @@ if [ "$code" -ne 0 ]; then
   cat "$state/log" >&2
   fail "weftd ended with $code"
 fi
-for exe in /proc/[0-9]*/exe; do
-  case $(readlink "$exe" 2>/dev/null || true) in
-    "$PWD/build/bin/weftd" | "$PWD/build/bin/weft") fail "${exe%/exe} is still running" ;;
-  esac
+for pid in $was_attached $stopped; do
+  if kill -0 "$pid" 2>/dev/null; then fail "process $pid is still running"; fi
 done
-echo "weftd (process $stopped) has stopped; nothing is left running"
+echo "weftd (process $stopped) has stopped; nothing that this started is left running"
 
 say "done. Try it yourself:"
 cat <<'TEXT'

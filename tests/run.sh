@@ -6,7 +6,7 @@
 #   WEFT_JOBS=4 tests/run.sh     compile and test with 4 jobs (default: the number of cores)
 # The last line is the sum over all builds; the exit code is 0 only when nothing failed.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+cd -P "$(dirname "$0")/.."
 
 builds=("$@")
 [ ${#builds[@]} -gt 0 ] || builds=(release asan tsan)
@@ -62,6 +62,19 @@ print(passed, failed, skipped)
 PYTHON
 }
 
+# The processes that run a program of a build folder: "pid start", so that a pid used again counts
+# as another process. One that a user has started before is not ours.
+processes_of() {
+  local exe pid
+  for exe in /proc/[0-9]*/exe; do
+    if [[ "$(readlink "$exe" 2>/dev/null)" == "$PWD/$1/bin/"* ]]; then
+      pid=${exe#/proc/}
+      pid=${pid%/exe}
+      echo "$pid $(sed 's/.*) //' "/proc/$pid/stat" 2>/dev/null | cut -d' ' -f20)"
+    fi
+  done | LC_ALL=C sort
+}
+
 passed=0
 failed=0
 for build in "${builds[@]}"; do folder_of "$build" >/dev/null; done
@@ -75,6 +88,9 @@ for build in "${builds[@]}"; do
     targets=("${tsan_folders[@]/%/_test}")
     labels=(-L "^($(IFS='|'; echo "${tsan_folders[*]}"))\$")
   fi
+  # So that nothing in the tree stays unbuilt; the sanitized builds have no use for them.
+  [ "$build" != release ] || targets+=(runtime_bench store_bench stream_bench rpc_bench)
+  before=$(processes_of "$folder")
   phase=$SECONDS
   echo "== $build: configure and build in $folder (${jobs} jobs)"
   if ! run cmake --preset "$build" --log-level=WARNING >/dev/null ||
@@ -101,12 +117,10 @@ for build in "${builds[@]}"; do
   passed=$((passed + run_passed))
   failed=$((failed + run_failed))
   echo "== $build: $run_passed passed, $run_failed failed, $run_skipped skipped in $((SECONDS - phase)) s"
-  for exe in /proc/[0-9]*/exe; do
-    if [[ "$(readlink "$exe" 2>/dev/null)" == "$PWD/$folder/bin/"* ]]; then
-      echo "== $build: ${exe%/exe} ($(readlink "$exe")) was left running"
-      failed=$((failed + 1))
-    fi
-  done
+  while read -r pid _; do
+    echo "== $build: process $pid ($(readlink "/proc/$pid/exe")) was left running"
+    failed=$((failed + 1))
+  done < <(LC_ALL=C comm -13 <(echo "$before") <(processes_of "$folder") | sed '/^$/d')
 done
 echo "== all builds: $((SECONDS - started)) s"
 echo "$passed passed, $failed failed"

@@ -6,7 +6,7 @@
 namespace weft {
 
 Call::~Call() {
-  if (arrived_) domain_.count_end();
+  if (arrived_) domain_.count_end(counted_bytes_);
 }
 
 void Call::pump() {
@@ -34,15 +34,14 @@ void Call::on_arrive(bool ok) {
     return;
   }
   arrived_ = true;
-  const bool room = domain_.count_arrival();
+  counted_bytes_ = request_bytes();
+  const Status room = domain_.count_arrival(counted_bytes_);
   if (domain_.accepting()) method_.post_acceptor();
-  if (room) {
+  if (room.ok()) {
     domain_.loop().post(arrive_mail_);  // the arrive reference becomes the handler's
     return;
   }
-  ask_finish(to_grpc(retry_error(StatusCode::kResourceExhausted,
-                                 "the server has as many calls as it takes: try again in a second",
-                                 1000)));
+  ask_finish(to_grpc(room));
   drop_reference();
 }
 
@@ -90,14 +89,21 @@ ScopeOfCall::~ScopeOfCall() {
   call_.unlink();
 }
 
-bool CallDomain::count_arrival() {
+Status CallDomain::count_arrival(size_t request_bytes) {
   arrived_.fetch_add(1, std::memory_order_relaxed);
-  if (live_.fetch_add(1, std::memory_order_acq_rel) < max_calls_) return true;
+  const bool calls_fit = live_.fetch_add(1, std::memory_order_acq_rel) < max_calls_;
+  const size_t before = request_bytes_.fetch_add(request_bytes, std::memory_order_relaxed);
+  if (calls_fit && before + request_bytes <= max_request_bytes_) return absl::OkStatus();
   refused_.fetch_add(1, std::memory_order_relaxed);
-  return false;
+  return retry_error(
+      StatusCode::kResourceExhausted,
+      calls_fit ? "the server holds as many bytes of requests as it takes: try again in a second"
+                : "the server has as many calls as it takes: try again in a second",
+      1000);
 }
 
-void CallDomain::count_end() {
+void CallDomain::count_end(size_t request_bytes) {
+  request_bytes_.fetch_sub(request_bytes, std::memory_order_relaxed);
   // Sequentially consistent with wait_until_empty(): either it sees zero or this sees that it
   // waits.
   if (live_.fetch_sub(1) == 1 && !accepting_.load() && !empty_posted_.exchange(true)) {

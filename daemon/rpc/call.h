@@ -55,6 +55,8 @@ class Call : public ListNode<Call> {
   EventLoop& loop() { return domain_.loop(); }
   void* finish_tag() { return finish_tag_.get(); }
 
+  // What came with the call. On the rpc thread, once.
+  virtual size_t request_bytes() const { return 0; }
   // Under mutex_, on either thread. issue_write(): gives the next answer to gRPC, if there is one.
   virtual bool issue_write() { return false; }
   virtual void issue_finish(const grpc::Status& status) = 0;
@@ -95,6 +97,7 @@ class Call : public ListNode<Call> {
   grpc::ServerContext context_;
   std::atomic<int> references_{2};  // arrive and done
   bool arrived_ = false;
+  size_t counted_bytes_ = 0;
   bool gone_ = false;
   CancelScope* scope_ = nullptr;
   CallTag<Call> arrive_tag_{this, &Call::on_arrive};
@@ -138,6 +141,7 @@ class UnaryCall final : public Call {
   auto* responder() { return &responder_; }
 
  private:
+  size_t request_bytes() const override { return request_.ByteSizeLong(); }
   void issue_finish(const grpc::Status& status) override {
     if (status.ok()) {
       responder_.Finish(response_, status, finish_tag());
@@ -202,6 +206,7 @@ class ServerStreamCall final : public AnswerStream<ResponseType> {
   auto* responder() { return &responder_; }
 
  private:
+  size_t request_bytes() const override { return request_.ByteSizeLong(); }
   void send(const ResponseType& message, grpc::WriteOptions options, void* tag) override {
     responder_.Write(message, options, tag);
   }

@@ -8,6 +8,7 @@
 
 #include <weft/base/intrusive_list.h>
 #include <weft/base/limits.h>
+#include <weft/base/status.h>
 #include <weft/runtime/event.h>
 #include <weft/runtime/mailbox.h>
 #include <weft/runtime/task_group.h>
@@ -63,11 +64,12 @@ class MethodBase {
 };
 
 // Thread: as each member says. Lifetime: outlives its calls; destroyed when none is left.
-// Limits: `max_calls` arrived and not yet over; more are refused on the rpc thread at once.
+// Limits: `max_calls` arrived and not yet over, with `max_request_bytes` of requests; more are
+// refused on the rpc thread at once.
 class CallDomain {
  public:
-  CallDomain(EventLoop& loop, TaskGroup& group, size_t max_calls)
-      : loop_(loop), group_(group), max_calls_(max_calls) {}
+  CallDomain(EventLoop& loop, TaskGroup& group, size_t max_calls, size_t max_request_bytes)
+      : loop_(loop), group_(group), max_calls_(max_calls), max_request_bytes_(max_request_bytes) {}
   CallDomain(const CallDomain&) = delete;
   CallDomain& operator=(const CallDomain&) = delete;
 
@@ -76,10 +78,10 @@ class CallDomain {
   void set_queue(grpc::ServerCompletionQueue* queue) { queue_ = queue; }
   grpc::ServerCompletionQueue* queue() { return queue_; }
 
-  // Thread: rpc. A call has arrived; false: it is one too many.
-  bool count_arrival();
+  // Thread: rpc. A call has arrived with so many bytes. Not OK: it is too much.
+  Status count_arrival(size_t request_bytes);
   // Thread: any. An arrived call is over, and its memory is going.
-  void count_end();
+  void count_end(size_t request_bytes);
   // Thread: any.
   bool accepting() const { return accepting_.load(); }
   size_t live() const { return live_.load(); }
@@ -105,9 +107,11 @@ class CallDomain {
   EventLoop& loop_;
   TaskGroup& group_;
   const size_t max_calls_;
+  const size_t max_request_bytes_;
   grpc::ServerCompletionQueue* queue_ = nullptr;
   std::atomic<bool> accepting_{true};
   std::atomic<size_t> live_{0};
+  std::atomic<size_t> request_bytes_{0};
   std::atomic<uint64_t> arrived_{0};
   std::atomic<uint64_t> refused_{0};
   std::atomic<bool> empty_posted_{false};

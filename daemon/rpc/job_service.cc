@@ -60,6 +60,9 @@ Task<void> JobService::submit(SubmitCall& call) {
   std::vector<v1::JobSpec> specs;
   specs.push_back(std::move(*call.request().mutable_spec()));
   Status checked = check_spec(specs.front());
+  if (const std::string field = field_of(checked); !field.empty()) {
+    checked = field_error("spec." + field, from_absl(checked.message()));
+  }
   if (checked.ok()) checked = check_type(specs.front().type());
   if (!checked.ok()) {
     call.finish(checked);
@@ -136,12 +139,10 @@ Status JobService::check_reason(std::string_view field, const std::string& reaso
 }
 
 Task<void> JobService::wait_until_quiet() {
-  constexpr auto kStep = std::chrono::milliseconds(limits::kQuietMs);
-  for (int64_t waited_ms = 0; readers_ > 0 && waited_ms < limits::kQuietMsMax;
-       waited_ms += limits::kQuietMs) {
-    const uint64_t before = events_sent_;
-    co_await sleep_for(kStep);
-    if (events_sent_ == before) co_return;
+  const auto owed = [](const Subscription* reader) { return reader->job_ended(); };
+  for (int64_t waited_ms = 0; waited_ms < limits::kQuietMsMax; waited_ms += limits::kQuietMs) {
+    if (std::none_of(readers_.begin(), readers_.end(), owed)) co_return;
+    co_await sleep_for(std::chrono::milliseconds(limits::kQuietMs));
   }
 }
 

@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <unordered_set>
 #include <vector>
 
 #include <weft/base/random.h>
@@ -26,8 +27,8 @@ class JobService final : public RpcService {
   // New submissions are refused from now on (UNAVAILABLE, another daemon may take them); everything
   // else goes on until the server is shut down.
   void drain() { draining_ = true; }
-  // Returns when readers have had what their jobs still had to say: no event was sent for
-  // limits::kQuietMs, or limits::kQuietMsMax passed.
+  // Returns when no job that has ended has a reader to whom something of it is still owed, or after
+  // limits::kQuietMsMax.
   Task<void> wait_until_quiet();
 
   grpc::Service& service() override { return service_; }
@@ -71,8 +72,8 @@ class JobService final : public RpcService {
   const Registry& registry_;
   Random random_;
   bool draining_ = false;
-  size_t readers_ = 0;
-  uint64_t events_sent_ = 0;
+  std::unordered_set<const Subscription*> readers_;
+  size_t held_send_bytes_ = 0;
   v1::JobService::AsyncService service_;
   std::vector<std::unique_ptr<MethodBase>> methods_;
 };

@@ -15,24 +15,41 @@
 namespace weft {
 namespace {
 
-// Counts a reader for as long as it lives.
-class ReaderCount {
+// Lists a reader until it has had everything.
+class ReaderEntry {
  public:
-  explicit ReaderCount(size_t& readers) : readers_(readers) { ++readers_; }
-  ~ReaderCount() { --readers_; }
-  ReaderCount(const ReaderCount&) = delete;
-  ReaderCount& operator=(const ReaderCount&) = delete;
+  using Readers = std::unordered_set<const Subscription*>;
+  ReaderEntry(Readers& readers, const Subscription* reader) : readers_(readers), reader_(reader) {
+    readers_.insert(reader_);
+  }
+  ~ReaderEntry() { readers_.erase(reader_); }
+  ReaderEntry(const ReaderEntry&) = delete;
+  ReaderEntry& operator=(const ReaderEntry&) = delete;
 
  private:
-  size_t& readers_;
+  Readers& readers_;
+  const Subscription* reader_;
 };
 
 }  // namespace
 
 // What the tasks of one attach share.
 struct JobService::Attachment {
-  Attachment(AttachCall& attach_call, Subscription& reader, v1::AttachRequest::Open first)
-      : call(attach_call), subscription(reader), open(std::move(first)) {}
+  Attachment(AttachCall& attach_call, Subscription& reader, v1::AttachRequest::Open first,
+             size_t& all_held)
+      : call(attach_call), subscription(reader), open(std::move(first)), all_held_bytes(all_held) {}
+  ~Attachment() { all_held_bytes -= held_bytes; }
+  Attachment(const Attachment&) = delete;
+  Attachment& operator=(const Attachment&) = delete;
+
+  void hold(size_t bytes) {
+    held_bytes += bytes;
+    all_held_bytes += bytes;
+  }
+  void let_go(size_t bytes) {
+    held_bytes -= bytes;
+    all_held_bytes -= bytes;
+  }
 
   // The first one with a reason ends all.
   void finish(Status status) {
@@ -48,6 +65,8 @@ struct JobService::Attachment {
   // Sends that wait for their job; as many as a client has unacknowledged, so that credit and
   // cancel pass them.
   Channel<v1::AttachRequest::Send> sends{limits::kUnconsumedSends};
+  size_t held_bytes = 0;   // of the sends that wait
+  size_t& all_held_bytes;  // of all attaches
   Mutex writing{"attach events"};
   bool finished = false;  // the last event is written or about to be
 };
@@ -59,7 +78,6 @@ Task<Status> JobService::copy_events(Subscription& subscription, Write write) {
     auto event = co_await subscription.next();
     if (!event.ok()) co_return event.status();
     if (!event->has_value()) co_return absl::OkStatus();
-    ++events_sent_;
     const bool there = co_await write(*std::move(*event));
     if (!there) co_return make_status(StatusCode::kCancelled, "the client is gone");
   }
@@ -80,7 +98,7 @@ Task<void> JobService::watch(WatchCall& call) {
     call.finish(subscription.status());
     co_return;
   }
-  const ReaderCount reader(readers_);
+  const ReaderEntry reader(readers_, subscription->get());
   const auto write = [&call](v1::Event event) { return call.write(std::move(event)); };
   const Status end = co_await copy_events(**subscription, write);
   call.finish(end);
@@ -111,8 +129,8 @@ Task<void> JobService::attach(AttachCall& call) {
     call.finish(subscription.status());
     co_return;
   }
-  const ReaderCount reader(readers_);
-  Attachment attachment(call, **subscription, std::move(open));
+  const ReaderEntry reader(readers_, subscription->get());
+  Attachment attachment(call, **subscription, std::move(open), held_send_bytes_);
   auto body = [&](TaskGroup& group) -> Task<void> {
     attachment.group = &group;
     group.start(&JobService::pump_events, this, &attachment);
@@ -164,7 +182,12 @@ Task<Status> JobService::steer_once(v1::AttachRequest request, Attachment* attac
       const Status status =
           check_send("send.value", send.value(), "open.sender", attachment->open.sender());
       if (!status.ok()) co_return status;
-      // Not reading on is the flow control of a client that has sent too much.
+      // Not reading on is the flow control of a client that has sent too much, and of all clients
+      // when they hold too much together; then credit waits with the sends before it.
+      while (held_send_bytes_ > limits::kHeldSendBytes && attachment->held_bytes > 0) {
+        co_await sleep_for(std::chrono::milliseconds(limits::kSendRetryMs));
+      }
+      attachment->hold(send.value().size());
       co_await attachment->sends.send(std::move(send));
       co_return absl::OkStatus();
     }
@@ -188,6 +211,7 @@ Task<void> JobService::store_sends(Attachment* attachment) {
     const auto send = co_await attachment->sends.receive();
     if (!send) co_return;
     const Status status = co_await store_send(attachment, &*send);
+    attachment->let_go(send->value().size());
     if (!status.ok()) {
       // The job has ended under the consumer's hands: the stream is about to say so itself.
       if (status.code() != StatusCode::kFailedPrecondition) attachment->finish(status);

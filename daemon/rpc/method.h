@@ -1,6 +1,7 @@
 // Method: turns the calls of one gRPC method into tasks on the loop.
 #pragma once
 
+#include <exception>
 #include <functional>
 #include <utility>
 
@@ -55,8 +56,12 @@ class Method final : public MethodBase {
   static Task<void> serve(Method* method, CallHandle<C> call) {
     CancelScope scope;
     const ScopeOfCall binding(*call, scope);
-    const bool ended = co_await scope.run(method->handler_(*call));
-    if (!ended) call->finish(cancelled_error(scope.own_reason()));
+    try {
+      const bool ended = co_await scope.run(method->handler_(*call));
+      if (!ended) call->finish(cancelled_error(scope.own_reason()));
+    } catch (const std::exception& failure) {  // one request's trouble is nobody else's
+      call->finish(failed_error(failure));
+    }
   }
 
   CallDomain& domain_;

@@ -41,7 +41,7 @@ RpcServer::RpcServer(RpcServerOptions options, std::unique_ptr<Listener> listene
                      std::vector<RpcService*> services, TaskGroup& group)
     : options_(std::move(options)),
       services_(std::move(services)),
-      domain_(*EventLoop::current(), group, options_.calls),
+      domain_(*EventLoop::current(), group, options_.calls, options_.request_bytes),
       connections_(std::move(listener), options_.connections) {}
 
 RpcServer::~RpcServer() {

@@ -25,6 +25,7 @@ struct RpcServerOptions {
   uint16_t port = 0;  // 0: a free one
   size_t connections = limits::kConnections;
   size_t calls = limits::kCalls;
+  size_t request_bytes = limits::kRequestBytes;
   int handshake_ms = limits::kHandshakeMs;
   int keepalive_ms = limits::kKeepaliveMs;
   int keepalive_timeout_ms = limits::kKeepaliveTimeoutMs;

@@ -3,6 +3,7 @@
 
 #include <google/rpc/error_details.pb.h>
 #include <google/rpc/status.pb.h>
+#include <spdlog/spdlog.h>
 
 #include <weft/base/limits.h>
 
@@ -63,6 +64,12 @@ Status cancelled_error(CancelReason reason) {
     default:
       return make_status(StatusCode::kCancelled, "the call was cancelled");
   }
+}
+
+Status failed_error(const std::exception& failure) {
+  spdlog::error("a request failed: {}", failure.what());
+  return make_status(StatusCode::kInternal,
+                     "the server failed at this request: its log says why, tell its operator");
 }
 
 Status shutting_down_error() {

@@ -3,6 +3,7 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <exception>
 #include <string_view>
 
 #include <weft/base/status.h>
@@ -17,6 +18,8 @@ grpc::Status to_grpc(const Status& status);
 
 // What a call is answered with when its handler was cancelled for `reason`.
 Status cancelled_error(CancelReason reason);
+// INTERNAL, for a handler that threw; logs what it threw.
+Status failed_error(const std::exception& failure);
 // UNAVAILABLE: another try soon reaches the server that comes after this one.
 Status shutting_down_error();
 

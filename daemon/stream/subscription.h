@@ -34,6 +34,9 @@ class Subscription {
   // OUT_OF_RANGE when what it would read next has been trimmed; UNAVAILABLE.
   virtual Task<StatusOr<std::optional<v1::Event>>> next() = 0;
 
+  // The job has ended: next() gives the rest without waiting for anything but credit.
+  virtual bool job_ended() const = 0;
+
   // "Ready up to this sequence": absolute; a lower one than before is ignored. Attached readers
   // only.
   virtual void set_credit(uint64_t sequence) = 0;

@@ -19,6 +19,7 @@ class SubscriptionImpl final : public Subscription, private Reader {
   Status start(const v1::Job& job);
 
   Task<StatusOr<std::optional<v1::Event>>> next() override;
+  bool job_ended() const override { return state_->finished.has_value(); }
   void set_credit(uint64_t sequence) override;
 
  private:

@@ -61,9 +61,10 @@ inline constexpr int kCheckpointLatePages = 32'000;   // …and that a busy one 
 inline constexpr size_t kReadBatchBytes = 256 << 10;  // bytes of one page of a chunk log
 
 // gRPC.
-inline constexpr int kMessageBytes = 8 << 20;        // both ways
+inline constexpr int kMessageBytes = 9 << 20;        // both ways: a payload, a result, some slack
 inline constexpr size_t kConnections = 1000;         // sockets accepted at once
 inline constexpr size_t kCalls = 20'000;             // calls in flight, watches included
+inline constexpr size_t kRequestBytes = 256 << 20;   // requests of all calls, until answered
 inline constexpr size_t kCallQueueMessages = 64;     // answers queued in one call
 inline constexpr size_t kCallQueueBytes = 1 << 20;   // bytes queued in one call
 inline constexpr int kHandshakeMs = 3000;            // a silent connection is closed
@@ -74,14 +75,16 @@ inline constexpr int kMinPingMs = 5000;              // a client that pings more
 inline constexpr size_t kSenderBytes = 128;          // a consumer's name for its sends
 inline constexpr int64_t kSendRetryMs = 20;          // a send its job has no room for waits this…
 inline constexpr int64_t kSendRetryMsMax = 200;      // …and later this long for the next try
-inline constexpr int64_t kQuietMs = 50;              // at shutdown: readers silent this long, or…
-inline constexpr int64_t kQuietMsMax = 2000;         // …this long in all, are sent away
+inline constexpr int64_t kQuietMs = 10;              // at shutdown: readers are looked at this often
+inline constexpr int64_t kQuietMsMax = 2000;         // …and sent away after this long
+inline constexpr size_t kHeldSendBytes = 64 << 20;   // sends that wait for their jobs, all attaches
 inline constexpr size_t kStatusMessageBytes = 1024;  // an error travels as metadata: 8 KiB in all
 inline constexpr size_t kTypesListed = 20;    // job types named in an error about an unknown one
 inline constexpr int kReflectionThreads = 8;  // gRPC's reflection holds a thread a stream
 
 // Daemon.
 inline constexpr size_t kLogQueue = 8192;       // log lines that wait for a slow stderr
+inline constexpr int64_t kLogFlushMs = 1000;    // a full stderr holds up the end this long
 inline constexpr int64_t kServerStopMs = 5000;  // answers owed at shutdown may take this long
 inline constexpr int64_t kUnwindMs = 10'000;    // jobs cancelled at shutdown end in this time
 

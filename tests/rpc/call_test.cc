@@ -3,6 +3,8 @@
 #include <google/rpc/status.pb.h>
 #include <gtest/gtest.h>
 
+#include <stdexcept>
+
 #include <weft/runtime/sleep.h>
 
 #include "tests/rpc/test_server.h"
@@ -123,6 +125,25 @@ TEST(UnaryCall, HandlerThatForgetsToAnswerAnswersUnavailable) {
   EXPECT_EQ(server.stub()->Get(&context, {}, &job).error_code(), grpc::UNAVAILABLE);
 }
 
+TEST(UnaryCall, HandlerThatThrowsFailsItsOwnCallOnly) {
+  ScriptedService service;
+  service.get = [](GetCall& call) -> Task<void> {
+    if (call.request().id().empty()) throw std::runtime_error("a bug");
+    v1::Job job;
+    call.finish(std::move(job));
+    co_return;
+  };
+  TestServer server(service);
+  auto stub = server.stub();
+  grpc::ClientContext context;
+  v1::Job job;
+  EXPECT_EQ(stub->Get(&context, {}, &job).error_code(), grpc::INTERNAL);
+  grpc::ClientContext next;
+  v1::GetRequest request;
+  request.set_id("a-job");
+  EXPECT_TRUE(stub->Get(&next, request, &job).ok());
+}
+
 // Waits for ever, seen by `witness`.
 template <typename C>
 auto waits_for_ever(Witness& witness) {
@@ -140,12 +161,12 @@ TEST(UnaryCall, DeadlineReachesTheCoroutine) {
   service.get = waits_for_ever<GetCall>(witness);
   TestServer server(service);
   grpc::ClientContext context;
-  context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(100));
+  // By hand: a deadline of the client's own would let it cancel the call a moment earlier.
+  context.AddMetadata("grpc-timeout", "100m");
   v1::Job job;
-  EXPECT_EQ(server.stub()->Get(&context, {}, &job).error_code(), grpc::DEADLINE_EXCEEDED);
+  EXPECT_FALSE(server.stub()->Get(&context, {}, &job).ok());
   EXPECT_TRUE(server.wait_for([&] { return witness.gone.load(); }));
-  // The client's own timer may cancel the call a moment before the server's.
-  EXPECT_NE(witness.reason.load(), CancelReason::kNone);
+  EXPECT_EQ(witness.reason.load(), CancelReason::kDeadline);
   EXPECT_TRUE(server.wait_for([&] { return server.server().stats().calls == 0; }));
 }
 
@@ -296,7 +317,7 @@ TEST(BidiCall, ServerReadsNoFurtherThanItsHandlerAsks) {
   request.mutable_send()->set_value(std::string(1 << 20, 'x'));
   int sent = 0;
   while (sent < 100 && stream->Write(request)) ++sent;
-  EXPECT_LT(sent, 100);
+  EXPECT_LT(sent, 10) << "a few MiB fit into sockets and windows";
   EXPECT_EQ(stream->Finish().error_code(), grpc::DEADLINE_EXCEEDED);
 }
 

@@ -31,8 +31,10 @@ class JobServiceTest : public ::testing::Test {
   JobServiceTest() {
     thread_ = std::thread([this] { run(); });
     ready_.get_future().wait();
-    stub_ = v1::JobService::NewStub(grpc::CreateChannel("127.0.0.1:" + std::to_string(port_),
-                                                        grpc::InsecureChannelCredentials()));
+    grpc::ChannelArguments arguments;
+    arguments.SetMaxReceiveMessageSize(limits::kMessageBytes);
+    stub_ = v1::JobService::NewStub(grpc::CreateCustomChannel(
+        "127.0.0.1:" + std::to_string(port_), grpc::InsecureChannelCredentials(), arguments));
   }
   ~JobServiceTest() override {
     on_loop([this] { stop_->set(); });
@@ -75,6 +77,7 @@ class JobServiceTest : public ::testing::Test {
 
   std::unique_ptr<v1::JobService::Stub> stub_;
   JobService* service_ = nullptr;
+  TaskGroup* group_ = nullptr;
 
  private:
   void run() {
@@ -94,6 +97,7 @@ class JobServiceTest : public ::testing::Test {
       server = *std::move(started);
       stop_ = &stop;
       service_ = &service;
+      group_ = &group;
       port_ = server->port();
       ready_.set_value();
       co_await stop.wait();
@@ -154,7 +158,33 @@ TEST_F(JobServiceTest, RefusesAQueueNameOutsideItsAlphabet) {
   v1::SubmitResponse response;
   const grpc::Status status = submit(spec, &response);
   EXPECT_EQ(status.error_code(), grpc::INVALID_ARGUMENT);
-  EXPECT_NE(violated_field(status).find("queue"), std::string::npos) << violated_field(status);
+  EXPECT_EQ(violated_field(status), "spec.queue");
+}
+
+TEST_F(JobServiceTest, PayloadAndResultAtTheirLimitsCanBeRead) {
+  const std::string id = submit("echo", std::string(limits::kPayloadBytes, 'x'));
+  v1::WatchRequest request;
+  request.set_id(id);
+  Read read;
+  EXPECT_TRUE(watch(request, &read).ok());
+  grpc::ClientContext context;
+  v1::GetRequest get;
+  get.set_id(id);
+  v1::Job job;
+  const grpc::Status status = stub_->Get(&context, get, &job);
+  EXPECT_TRUE(status.ok()) << status.error_message();
+  EXPECT_EQ(job.spec().payload().size(), limits::kPayloadBytes);
+  EXPECT_EQ(job.outcome().result().size(), limits::kResultBytes);
+}
+
+TEST_F(JobServiceTest, RefusesAPayloadOverItsLimit) {
+  v1::JobSpec spec;
+  spec.set_type("echo");
+  spec.set_payload(std::string(limits::kPayloadBytes + 1, 'x'));
+  v1::SubmitResponse response;
+  const grpc::Status status = submit(spec, &response);
+  EXPECT_EQ(status.error_code(), grpc::INVALID_ARGUMENT);
+  EXPECT_EQ(violated_field(status), "spec.payload");
 }
 
 TEST_F(JobServiceTest, SameIdAndSpecIsTheSameJob) {
@@ -388,6 +418,43 @@ TEST_F(JobServiceTest, RefusesASendOverItsLimit) {
   const grpc::Status status = stub_->Send(&context, request, &response);
   EXPECT_EQ(status.error_code(), grpc::INVALID_ARGUMENT);
   EXPECT_EQ(violated_field(status), "value");
+}
+
+Task<void> wait_until_quiet(JobService* service, std::promise<void>* quiet) {
+  co_await service->wait_until_quiet();
+  quiet->set_value();
+}
+
+TEST_F(JobServiceTest, IsQuietOnceReadersOfEndedJobsHaveEverything) {
+  const std::string running = submit("sleep", R"({"ms":600000})");
+  Attached of_running(*stub_, running, 1);
+  const std::string id = submit("count", R"({"to":3})");
+  Attached attached(*stub_, id, 1);
+  attached.read(1);
+  const auto get_state = [&] {
+    grpc::ClientContext context;
+    v1::GetRequest get;
+    get.set_id(id);
+    v1::Job job;
+    EXPECT_TRUE(stub_->Get(&context, get, &job).ok());
+    return job.state();
+  };
+  while (get_state() != v1::JOB_STATE_SUCCEEDED) {
+  }
+  std::promise<void> quiet;
+  std::future<void> is_quiet = quiet.get_future();
+  on_loop([&] { group_->start(&wait_until_quiet, service_, &quiet); });
+  // A reader that asks for nothing for a while has not had everything.
+  const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(100);
+  while (std::chrono::steady_clock::now() < until) {
+    get_state();
+    EXPECT_NE(is_quiet.wait_for(std::chrono::seconds(0)), std::future_status::ready);
+  }
+  attached.credit(10);
+  EXPECT_TRUE(attached.finish().ok());
+  EXPECT_TRUE(attached.got.finished);
+  is_quiet.wait();
+  of_running.context().TryCancel();
 }
 
 TEST_F(JobServiceTest, DrainingRefusesSubmissionsOnly) {

@@ -54,6 +54,42 @@ TEST(RpcServer, RefusesAMessageOverTheLimitAndStaysUp) {
   }
 }
 
+TEST(RpcServer, RefusesRequestsBeyondTheBytesItHolds) {
+  std::atomic<int> held{0};
+  Event answer_now;
+  ScriptedService service;
+  service.submit = [&](SubmitCall& call) {
+    return [](SubmitCall& waiting, std::atomic<int>* count, Event* event) -> Task<void> {
+      ++*count;
+      if (waiting.request().spec().payload().size() > 100) co_await event->wait();
+      waiting.finish(v1::SubmitResponse());
+    }(call, &held, &answer_now);
+  };
+  v1::SubmitRequest request;
+  request.mutable_spec()->set_payload(std::string(10'000, 'x'));
+  RpcServerOptions options;
+  options.request_bytes = request.ByteSizeLong();
+  TestServer server(service, options);
+  auto stub = server.stub();
+  const auto submit = [&](size_t bytes) {
+    grpc::ClientContext context;
+    v1::SubmitRequest asked;
+    asked.mutable_spec()->set_payload(std::string(bytes, 'x'));
+    v1::SubmitResponse response;
+    return stub->Submit(&context, asked, &response);
+  };
+  EXPECT_EQ(submit(10'001).error_code(), grpc::RESOURCE_EXHAUSTED);
+  std::thread holder([&] { EXPECT_TRUE(submit(10'000).ok()) << "the limit itself fits"; });
+  EXPECT_TRUE(server.wait_for([&] { return held.load() == 1; }));
+  const grpc::Status refused = submit(1);
+  EXPECT_EQ(refused.error_code(), grpc::RESOURCE_EXHAUSTED);
+  EXPECT_FALSE(refused.error_details().empty()) << "it says when to try again";
+  server.on_loop([&] { answer_now.set(); });
+  holder.join();
+  EXPECT_TRUE(server.wait_for([&] { return server.server().stats().calls == 0; }));
+  EXPECT_TRUE(submit(1).ok());
+}
+
 TEST(RpcServer, ClosesTheConnectionBeyondItsCapAndTakesOneAgainLater) {
   ScriptedService service;
   service.get = answer;

@@ -214,6 +214,14 @@ void Parser::run(std::vector<std::string> arguments) {
   } catch (const CLI::CallForVersion&) {
     parsed_.text = "weftd " WEFT_VERSION "\n";
     return;
+  } catch (const CLI::ArgumentMismatch& failure) {
+    // It says "--store: 1 required URL missing".
+    const std::string what = failure.what();
+    const auto at_fault = std::find_if(options_.begin(), options_.end(), [&](const Option& option) {
+      return what.starts_with(option.flag + ":");
+    });
+    error(at_fault == options_.end() ? what
+                                     : at_fault->flag + " needs a value: " + at_fault->placeholder);
   } catch (const CLI::ParseError& failure) {
     error(failure.what());
   }

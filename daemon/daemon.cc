@@ -39,7 +39,7 @@ void allow_many_descriptors() {
 
 // A failure at start: one sentence for the person who started us.
 int refuse_to_start(const Status& status) {
-  std::fprintf(stderr, "weftd: %s\n", std::string(from_absl(status.message())).c_str());
+  write_last_words("weftd: " + std::string(from_absl(status.message())) + "\n");
   return 1;
 }
 
@@ -55,31 +55,42 @@ std::string host_and_port(const std::string& address, uint16_t port) {
 }
 
 // Every task that is left, and what it waits for.
-void print_tasks(EventLoop& loop) {
-  auto print = [](TaskContext& task) {
+std::string list_tasks(EventLoop& loop) {
+  std::string list;
+  auto add = [&list](TaskContext& task) {
     const std::string name = task.name().empty() ? "a task" : "'" + std::string(task.name()) + "'";
     const std::string what = task.waiter() == nullptr
                                  ? "is ready to run"
                                  : "waits for " + std::string(task.waiter()->what());
-    std::fprintf(stderr, "weftd:   %s %s\n", name.c_str(), what.c_str());
+    list += "weftd:   " + name + " " + what + "\n";
   };
-  loop.root_scope().for_each_task(print);
+  loop.root_scope().for_each_task(add);
+  return list;
 }
 
-// Ends the process at once when jobs do not end although they were cancelled: the store keeps them,
-// and the next start runs them again.
-Task<void> give_up_after(std::chrono::milliseconds limit) {
+// Ends the process at once when jobs or calls do not end although they were cancelled: the store
+// keeps the jobs, and the next start runs them again.
+Task<void> give_up_after(std::chrono::milliseconds limit, std::string what) {
   co_await sleep_for(limit);
-  std::fprintf(stderr, "weftd: jobs did not end in time; still there:\n");
-  print_tasks(*EventLoop::current());
-  stop_logging();
+  write_last_words("weftd: " + what + " did not end in time; still there:\n" +
+                   list_tasks(*EventLoop::current()));
   _exit(1);
+}
+
+// Awaits `work`, which has so much time.
+Task<void> within(std::chrono::milliseconds limit, std::string what, Task<void> work) {
+  auto body = [&](TaskGroup& group) -> Task<void> {
+    group.start(&give_up_after, limit, what);
+    co_await std::move(work);
+    group.cancel(CancelReason::kShutdown);
+  };
+  co_await with_group(body);
 }
 
 Task<void> exit_at_next_signal(SignalSet* signals) {
   const int number = co_await signals->next();
-  spdlog::warn("second signal: ending at once; running jobs run again after the next start");
-  stop_logging();
+  write_last_words(
+      "weftd: second signal: ending at once; running jobs run again after the next start\n");
   _exit(128 + number);
 }
 
@@ -108,6 +119,8 @@ class Daemon {
   }
   Task<void> serve(TaskGroup& group);
   Task<void> run_worker();
+  Task<void> end_jobs();
+  Task<void> end_calls();
 
   const Config& config_;
   SignalSet& signals_;
@@ -164,15 +177,26 @@ Task<void> Daemon::serve(TaskGroup& group) {
   spdlog::info("{}: jobs may go on for {} ms", number == SIGINT ? "SIGINT" : "SIGTERM",
                config_.grace_ms);
   group.start([this] { return exit_at_next_signal(&signals_); });
-  group.start(&give_up_after, std::chrono::milliseconds(config_.grace_ms + limits::kUnwindMs));
   server_->set_serving(false);  // load balancers stop sending
   service_.drain();             // new jobs belong to another daemon
-  worker_.drain(std::chrono::milliseconds(config_.grace_ms));
-  co_await worker_ended_.wait();         // every job settled or handed back
-  co_await service_.wait_until_quiet();  // readers have had the ends of their jobs
-  co_await server_->shutdown(std::chrono::milliseconds(limits::kServerStopMs));
+  co_await within(std::chrono::milliseconds(config_.grace_ms + limits::kUnwindMs), "jobs",
+                  end_jobs());
+  co_await within(
+      std::chrono::milliseconds(limits::kQuietMsMax + limits::kServerStopMs + limits::kUnwindMs),
+      "calls", end_calls());
   spdlog::info("stopped");
-  group.cancel(CancelReason::kShutdown);  // the two watchers above
+  group.cancel(CancelReason::kShutdown);  // the watcher above
+}
+
+Task<void> Daemon::end_jobs() {
+  worker_.drain(std::chrono::milliseconds(config_.grace_ms));
+  co_await worker_ended_.wait();  // every job settled or handed back
+}
+
+Task<void> Daemon::end_calls() {
+  co_await service_.wait_until_quiet();  // readers have had the ends of their jobs
+  CancelScope shield(CancelScope::Kind::kShielded);
+  co_await shield.run(server_->shutdown(std::chrono::milliseconds(limits::kServerStopMs)));
 }
 
 }  // namespace
@@ -193,7 +217,7 @@ int run_daemon(const Config& config) {
     Daemon daemon(config, signals, *std::move(store));
     exit_code = loop.run(daemon.run());
   }
-  stop_logging();
+  if (!stop_logging()) _exit(exit_code);  // what there was to close is closed
   return exit_code;
 }
 

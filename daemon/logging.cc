@@ -2,13 +2,19 @@
 #include "daemon/logging.h"
 
 #include <grpc/support/log.h>
+#include <poll.h>
 #include <spdlog/async.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <chrono>
+#include <climits>
 #include <ctime>
+#include <future>
+#include <thread>
 
 #include <weft/base/limits.h>
 
@@ -133,13 +139,43 @@ void start_logging(const std::string& level, LogFormat format) {
   gpr_set_log_function(&log_for_grpc);
 }
 
-void stop_logging() {
+bool stop_logging() {
   if (const size_t dropped = spdlog::thread_pool()->overrun_counter(); dropped > 0) {
     spdlog::warn("{} log lines were dropped because stderr was not read fast enough", dropped);
   }
   gpr_set_log_function(nullptr);
   // Only the thread: whoever still logs finds a logger that drops the line.
+  // Its end waits for the thread that writes, so that is waited for with a bound.
+  auto pool = spdlog::thread_pool();
   spdlog::details::registry::instance().set_tp(nullptr);
+  std::promise<void> written;
+  std::future<void> done = written.get_future();
+  std::thread flush([pool = std::move(pool), written = std::move(written)]() mutable {
+    pool.reset();
+    written.set_value();
+  });
+  if (done.wait_for(std::chrono::milliseconds(limits::kLogFlushMs)) == std::future_status::ready) {
+    flush.join();
+    return true;
+  }
+  flush.detach();
+  return false;
+}
+
+void write_last_words(std::string_view text) {
+  const auto until =
+      std::chrono::steady_clock::now() + std::chrono::milliseconds(limits::kLogFlushMs);
+  while (!text.empty()) {
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
+        until - std::chrono::steady_clock::now());
+    pollfd out{.fd = STDERR_FILENO, .events = POLLOUT, .revents = 0};
+    if (poll(&out, 1, std::max(0, static_cast<int>(left.count()))) <= 0) return;
+    // So much a pipe that is writable takes without blocking.
+    const ssize_t count =
+        write(STDERR_FILENO, text.data(), std::min<size_t>(text.size(), PIPE_BUF));
+    if (count <= 0) return;
+    text.remove_prefix(static_cast<size_t>(count));
+  }
 }
 
 }  // namespace weft

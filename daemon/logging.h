@@ -15,9 +15,13 @@ LogFormat log_format_of(int fd);
 
 // Makes the default logger: a thread writes, and when limits::kLogQueue lines wait for it the
 // oldest one is dropped and counted. Thread: main, after signals are blocked. stop_logging() writes
-// what is left, and how many lines were dropped.
+// what is left, and how many lines were dropped; false: stderr takes nothing, a thread is stuck in
+// it, and only _exit() ends the process.
 void start_logging(const std::string& level, LogFormat format);
-void stop_logging();
+bool stop_logging();
+// Writes to stderr what the process has to say before it ends; gives up after
+// limits::kLogFlushMs.
+void write_last_words(std::string_view text);
 
 // `text` as the inside of a JSON string. Bytes that are not UTF-8 become U+FFFD.
 std::string json_escape(std::string_view text);

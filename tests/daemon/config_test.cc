@@ -83,7 +83,7 @@ TEST(Config, AllErrorsAreReportedAtOnce) {
 }
 
 TEST(Config, MissingValueIsAnError) {
-  EXPECT_THAT(parse({"--store"}).errors, SizeIs(1));
+  EXPECT_THAT(parse({"--store"}).errors, ::testing::ElementsAre("--store needs a value: URL"));
   EXPECT_THAT(parse({"--store="}).errors, SizeIs(1));
 }
 

@@ -1,4 +1,5 @@
 // The real weftd: how it starts, refuses to start, and stops.
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
@@ -30,6 +31,16 @@ std::string submit(v1::JobService::Stub& stub, const std::string& type,
   const grpc::Status status = stub.Submit(&context, request, &response);
   EXPECT_TRUE(status.ok()) << status.error_message();
   return response.id();
+}
+
+// Returns when a job runs that sleeps for ever.
+void run_sleep(v1::JobService::Stub& stub) {
+  v1::GetRequest get;
+  get.set_id(submit(stub, "sleep", R"({"ms":600000})"));
+  for (v1::Job job; job.state() != v1::JOB_STATE_RUNNING;) {
+    grpc::ClientContext again;
+    ASSERT_TRUE(stub.Get(&again, get, &job).ok());
+  }
 }
 
 // Refused: no ready line, one sentence on stderr, no stack dump.
@@ -162,14 +173,7 @@ TEST(Weftd, JobHandedBackAtShutdownEndsAfterTheNextStart) {
 TEST(Weftd, SecondSignalEndsAtOnce) {
   Daemon daemon({.arguments = {"--grace", "600"}});
   auto stub = stub_of(daemon);
-  const std::string id = submit(*stub, "sleep", R"({"ms":600000})");
-  grpc::ClientContext context;
-  v1::GetRequest get;
-  get.set_id(id);
-  for (v1::Job job; job.state() != v1::JOB_STATE_RUNNING;) {
-    grpc::ClientContext again;
-    ASSERT_TRUE(stub->Get(&again, get, &job).ok());
-  }
+  run_sleep(*stub);
   daemon.process().signal(SIGTERM);
   // It drains: a submission is refused. Only then is the next signal the second one.
   grpc::Status status;
@@ -183,6 +187,71 @@ TEST(Weftd, SecondSignalEndsAtOnce) {
   EXPECT_EQ(status.error_code(), grpc::UNAVAILABLE);
   daemon.process().signal(SIGINT);
   EXPECT_EQ(daemon.process().wait().exit_code, 130);
+}
+
+// A weftd in a shell's redirections.
+Process start_redirected(const std::string& redirections) {
+  std::vector<std::string> command = {"/bin/sh", "-c", "exec \"$0\" \"$@\" " + redirections};
+  for (const std::string& argument : daemon_command({.arguments = {"--grace", "600"}})) {
+    command.push_back(argument);
+  }
+  return Process(std::move(command));
+}
+
+std::string address_in(const std::string& ready_line) {
+  const size_t begin = ready_line.find("grpc=") + 5;
+  return ready_line.substr(begin, ready_line.find(' ', begin) - begin);
+}
+
+// A pipe that takes nothing more, for others to open by its name.
+class FullPipe {
+ public:
+  explicit FullPipe(std::string name) : name_(std::move(name)) {
+    EXPECT_EQ(mkfifo(name_.c_str(), 0600), 0);
+    fd_ = open(name_.c_str(), O_RDWR | O_NONBLOCK | O_CLOEXEC);
+    const std::string block(4096, 'x');
+    while (::write(fd_, block.data(), block.size()) > 0) {
+    }
+  }
+  ~FullPipe() { close(fd_); }
+
+ private:
+  std::string name_;
+  int fd_;
+};
+
+TEST(Weftd, EndsAlthoughNobodyReadsItsStandardError) {
+  TempDir folder;
+  const FullPipe pipe(folder.file("stderr"));
+  for (const bool twice : {false, true}) {
+    Process process = start_redirected("2>" + folder.file("stderr"));
+    const std::string ready = process.read_line().value_or("");
+    ASSERT_THAT(ready, HasSubstr("weftd ready"));
+    auto stub = v1::JobService::NewStub(
+        grpc::CreateChannel(address_in(ready), grpc::InsecureChannelCredentials()));
+    if (twice) run_sleep(*stub);
+    process.signal(SIGTERM);
+    for (grpc::Status status; twice && status.ok();) {
+      grpc::ClientContext context;
+      v1::SubmitRequest request;
+      request.mutable_spec()->set_type("echo");
+      v1::SubmitResponse response;
+      status = stub->Submit(&context, request, &response);
+    }
+    if (twice) process.signal(SIGINT);
+    EXPECT_EQ(process.wait().exit_code, twice ? 130 : 0);
+  }
+}
+
+TEST(Weftd, ClosedStandardDescriptorsBecomeNobodyElses) {
+  Process process = start_redirected("<&- 2>&-");
+  ASSERT_THAT(process.read_line().value_or(""), HasSubstr("weftd ready"));
+  for (const char* fd : {"0", "2"}) {
+    const std::string link = "/proc/" + std::to_string(process.pid()) + "/fd/" + fd;
+    EXPECT_EQ(std::filesystem::read_symlink(link), "/dev/null");
+  }
+  process.signal(SIGTERM);
+  EXPECT_EQ(process.wait().exit_code, 0);
 }
 
 TEST(Weftd, SurvivesAReaderOfItsOutputThatLeaves) {

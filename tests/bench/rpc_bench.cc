@@ -116,8 +116,7 @@ void bench_unary(const Settings& settings, const char* name, int outstanding,
   double elapsed = 0;
   while (running > 0 && queue.Next(&tag, &ok)) {
     auto& call = *static_cast<Pending*>(tag);
-    ++done;
-    failed += call.status.ok() ? 0 : 1;
+    ++(call.status.ok() ? done : failed);
     elapsed = seconds_since(begin);
     if (elapsed < settings.seconds) {
       start(call);
@@ -128,9 +127,10 @@ void bench_unary(const Settings& settings, const char* name, int outstanding,
   queue.Shutdown();
   while (queue.Next(&tag, &ok)) {
   }
-  std::printf("  %-28s %3d outstanding: %9.0f /s   %s%s\n", name, outstanding,
-              static_cast<double>(done) / elapsed, cpu.per(static_cast<double>(done)).c_str(),
-              failed > 0 ? "   SOME FAILED" : "");
+  std::printf("  %-28s %3d outstanding: %9.0f /s   %s", name, outstanding,
+              static_cast<double>(done) / elapsed, cpu.per(static_cast<double>(done)).c_str());
+  if (failed > 0) std::printf("   and %lu FAILED", failed);
+  std::printf("\n");
 }
 
 std::string submit(v1::JobService::Stub& stub, const std::string& type,
@@ -242,12 +242,22 @@ void bench(const Settings& settings) {
 int run(std::vector<std::string> arguments) {
   Settings settings;
   std::vector<std::string> stores;
-  for (size_t i = 0; i + 1 < arguments.size(); i += 2) {
+  for (size_t i = 0; i < arguments.size(); i += 2) {
+    const std::string& name = arguments[i];
+    const bool known =
+        name == "--store" || name == "--server" || name == "--seconds" || name == "--chunks";
+    if (!known || i + 1 == arguments.size()) {
+      std::fprintf(stderr,
+                   "rpc_bench: %s '%s'; the options are [--store URL]... "
+                   "[--server HOST:PORT] [--seconds N] [--chunks N]\n",
+                   known ? "no value for" : "unknown argument", name.c_str());
+      return 2;
+    }
     const std::string& value = arguments[i + 1];
-    if (arguments[i] == "--store") stores.push_back(value);
-    if (arguments[i] == "--server") settings.address = value;
-    if (arguments[i] == "--seconds") settings.seconds = std::stod(value);
-    if (arguments[i] == "--chunks") settings.chunks = std::stoull(value);
+    if (name == "--store") stores.push_back(value);
+    if (name == "--server") settings.address = value;
+    if (name == "--seconds") settings.seconds = std::stod(value);
+    if (name == "--chunks") settings.chunks = std::stoull(value);
   }
   std::printf("one client thread, one connection over loopback, %ld cores shared, no pinning\n",
               sysconf(_SC_NPROCESSORS_ONLN));

@@ -4,7 +4,10 @@
 
 #include <algorithm>
 #include <csignal>
+#include <fstream>
+#include <memory>
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "tests/support/daemon.h"
 
@@ -17,6 +20,7 @@ using ::testing::EndsWith;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::MatchesRegex;
+using ::testing::Not;
 
 constexpr char kEndless[] = R"({"to":1000000000})";
 
@@ -24,6 +28,17 @@ std::string numbers(int from, int to) {
   std::string lines;
   for (int i = from; i <= to; ++i) lines += std::to_string(i) + "\n";
   return lines;
+}
+
+// Whether a program has come so far as to wait for Ctrl-C by itself.
+bool blocks_sigint(pid_t pid) {
+  std::ifstream status("/proc/" + std::to_string(pid) + "/status");
+  for (std::string line; std::getline(status, line);) {
+    if (line.starts_with("SigBlk:")) {
+      return (std::stoull(line.substr(7), nullptr, 16) >> (SIGINT - 1) & 1) != 0;
+    }
+  }
+  return false;
 }
 
 class Commands : public ::testing::Test {
@@ -153,6 +168,75 @@ TEST_F(Commands, EachLineTypedIntoAttachSteersTheJob) {
   EXPECT_EQ(attach.wait().exit_code, 11);
 }
 
+// The lines come faster than the connection opens and than the job takes them.
+TEST_F(Commands, NoneOfAThousandLinesPipedIntoAttachIsLost) {
+  const std::string id = daemon_.submit("count", kEndless, {"--stream-policy", "pause"});
+  Process attach = daemon_.start_weft({"attach", id});
+  std::string lines;
+  for (int step = 1; step <= 1'000; ++step) lines += "{\"step\":" + std::to_string(step) + "}\n";
+  attach.write(lines);
+  long long last = 0;
+  for (long long step = 0; step < 1'000;) {
+    const auto line = attach.read_line();
+    ASSERT_TRUE(line.has_value()) << attach.err();
+    const long long value = std::stoll(*line);
+    if (last != 0) step = value - last;
+    last = value;
+  }
+  EXPECT_EQ(json::parse(daemon_.weft({"get", id, "-o", "json"}).out)["last_send"], 1'000);
+  EXPECT_EQ(daemon_.weft({"cancel", id}).exit_code, 0);
+  const Ended ended = attach.wait();
+  EXPECT_EQ(ended.exit_code, 11);
+  EXPECT_THAT(ended.err, Not(HasSubstr("may not have reached")));
+}
+
+TEST_F(Commands, NoLinePipedIntoAttachIsLostWhenTheDaemonIsKilledAmongThem) {
+  const TempDir dir;
+  DaemonOptions options{
+      .store = "sqlite:" + dir.file("weft.db"), .listen = "127.0.0.1:0", .arguments = {}};
+  auto daemon = std::make_unique<Daemon>(options);
+  options.listen = daemon->address();
+  const std::string id =
+      daemon->submit("count", R"({"to":1000000000,"delay_ms":1})", {"--stream-policy", "pause"});
+  Process attach = daemon->start_weft({"attach", id});
+  std::string lines;
+  for (int step = 1; step <= 1'000; ++step) lines += "{\"step\":" + std::to_string(step) + "}\n";
+  attach.write(lines);
+  for (int i = 0; i < 300; ++i) ASSERT_TRUE(attach.read_line().has_value()) << attach.err();
+  daemon->process().kill();
+  daemon = std::make_unique<Daemon>(options);
+  // How often a step shows depends on where the new attempt begins; the last one shows in any case.
+  long long last = 0;
+  for (long long step = 0; step < 1'000;) {
+    const auto line = attach.read_line();
+    ASSERT_TRUE(line.has_value()) << attach.err();
+    const long long value = std::stoll(*line);
+    step = value - last == 1'000 ? 1'000 : 0;
+    last = value;
+  }
+  EXPECT_EQ(json::parse(daemon->weft({"get", id, "-o", "json"}).out)["last_send"], 1'000);
+  EXPECT_EQ(daemon->weft({"cancel", id}).exit_code, 0);
+  EXPECT_EQ(attach.wait().exit_code, 11);
+}
+
+TEST_F(Commands, ALineOverTheLimitOfASendIsRefusedOnceAndTheNextOneIsTaken) {
+  const std::string id = daemon_.submit("count", kEndless, {"--stream-policy", "pause"});
+  Process attach = daemon_.start_weft({"attach", id});
+  attach.write(std::string(200'000, 'x') + "\n{\"step\":7}\n");
+  long long last = 1;
+  for (long long step = 0; step != 7;) {
+    const auto line = attach.read_line();
+    ASSERT_TRUE(line.has_value()) << attach.err();
+    step = std::stoll(*line) - last;
+    last = std::stoll(*line);
+  }
+  EXPECT_EQ(daemon_.weft({"cancel", id}).exit_code, 0);
+  const Ended ended = attach.wait();
+  EXPECT_EQ(ended.exit_code, 11);
+  EXPECT_THAT(ended.err, MatchesRegex("weft: INVALID_ARGUMENT: a line is longer [^\n]+\n"
+                                      "weft: job [^\n]+\n"));
+}
+
 TEST_F(Commands, SendSteersAJobWithoutAttaching) {
   const std::string id = daemon_.submit("count", kEndless, {"--stream-policy", "pause"});
   const Ended sent = daemon_.weft({"send", id, R"({"step":1000})"});
@@ -184,6 +268,59 @@ TEST_F(Commands, CtrlCNamesTheJobAndHowToStopIt) {
   EXPECT_THAT(ended.err, HasSubstr("weft attach to-the-moon --from "));
   EXPECT_EQ(json::parse(daemon_.weft({"get", "to-the-moon", "-o", "json"}).out)["state"],
             "running");
+}
+
+TEST_F(Commands, RunNamesItsJobWhenTheDaemonDoesNotComeBack) {
+  auto daemon = std::make_unique<Daemon>();
+  Process run = daemon->start_weft(
+      {"run", "count", "--payload", kEndless, "--id", "left-alone", "--deadline", "5"});
+  EXPECT_EQ(run.read_line(), "1");
+  daemon->process().kill();
+  const Ended ended = run.wait();
+  EXPECT_EQ(ended.exit_code, 124) << ended.err;
+  EXPECT_THAT(ended.err, HasSubstr("weft attach left-alone --from "));
+}
+
+// A server that accepts connections and never answers.
+TEST_F(Commands, CtrlCWhileSubmittingNamesTheJobThatMayBeStored) {
+  daemon_.process().signal(SIGSTOP);
+  for (const std::string& command : {"submit", "run"}) {
+    Process weft = daemon_.start_weft({command, "echo", "--payload", "-", "--id", "half-sent-0"});
+    weft.write("x");
+    weft.close_stdin();
+    // From here on it has the payload, blocks the signal, and submits, in this order.
+    while (weft.err().empty() && !blocks_sigint(weft.pid())) std::this_thread::yield();
+    weft.signal(SIGINT);
+    const Ended ended = weft.wait();
+    EXPECT_EQ(ended.exit_code, 130) << command;
+    EXPECT_THAT(ended.err, HasSubstr("half-sent-0 may have been stored")) << command;
+    EXPECT_THAT(ended.err, HasSubstr("--id half-sent-0")) << command;
+  }
+  daemon_.process().signal(SIGCONT);
+}
+
+TEST_F(Commands, AFullDiskForTheOutputIsAnErrorAndNotALeftReader) {
+  const Ended ended =
+      run_process({"/bin/sh", "-c", "exec " + weft_path() + " submit echo --payload x >/dev/full"},
+                  {.environment = {{"WEFT_SERVER", daemon_.address()}}, .directory = {}});
+  EXPECT_EQ(ended.exit_code, 1);
+  EXPECT_THAT(ended.err, HasSubstr("No space left on device"));
+}
+
+TEST_F(Commands, ClosedStandardDescriptorsDoNoHarm) {
+  const Ended ended =
+      run_process({"/bin/sh", "-c", "exec " + weft_path() + " run echo --payload x <&- 2>&-"},
+                  {.environment = {{"WEFT_SERVER", daemon_.address()}}, .directory = {}});
+  EXPECT_EQ(ended.exit_code, 0);
+  EXPECT_EQ(ended.out, "x\n");
+}
+
+TEST_F(Commands, TheTableOfGetIsHarmlessForATerminal) {
+  const std::string id = daemon_.submit("echo", "\x1b[2Jtwo\nlines");
+  EXPECT_EQ(daemon_.weft({"watch", id}).exit_code, 0);
+  const Ended ended = daemon_.weft({"get", id});
+  EXPECT_THAT(ended.out, HasSubstr("\\x1b[2Jtwo\\nlines\n"));
+  EXPECT_THAT(ended.out, Not(HasSubstr("\x1b")));
 }
 
 TEST_F(Commands, AReaderThatLeavesEndsRunQuietlyAndCancelsTheJob) {

@@ -10,6 +10,7 @@
 #include <memory>
 #include <thread>
 
+#include <weft/base/limits.h>
 #include <weft/client/client.h>
 
 #include "tests/support/daemon.h"
@@ -18,6 +19,7 @@ namespace weft::testing {
 namespace {
 
 constexpr int kReaders = 50;
+constexpr uint64_t kCredit = 1024;
 constexpr int kRoundsMin = 3;
 constexpr int kRoundsMax = 8;
 constexpr double kRatio = 0.9;
@@ -42,7 +44,10 @@ class Reader {
   }
   void use(const std::string& id) { id_ = id; }
   const std::string& id() const { return id_; }
-  void attach() { attachment_ = std::make_unique<Attachment>(client_.attach({.job_id = id_})); }
+  void attach() {
+    attachment_ =
+        std::make_unique<Attachment>(client_.attach({.job_id = id_, .credit_ahead = kCredit}));
+  }
   void leave() { attachment_ = nullptr; }
   void read_one() {
     const auto event = attachment_->next();
@@ -57,6 +62,14 @@ class Reader {
       read += (*event)->chunks().data_size();
     }
     EXPECT_EQ(read, chunks);
+  }
+  // Its job has not gone past what it gave credit for and the window.
+  void expect_held() {
+    EXPECT_LE(attachment_->next_sequence(), kCredit + 1);
+    const auto job = client_.get(id_);
+    ASSERT_TRUE(job.ok()) << job.status();
+    EXPECT_EQ(job->state(), v1::JOB_STATE_RUNNING);
+    EXPECT_LE(job->last_sequence(), kCredit + limits::kWindowChunks);
   }
   void cancel() { static_cast<void>(client_.cancel(id_, "the round is over")); }
 
@@ -101,7 +114,10 @@ double round(const std::string& address, int chunks, bool slow, bool one_job) {
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
   for (std::thread& thread : threads) thread.join();
-  if (slow && !one_job) readers.back()->cancel();
+  if (slow && !one_job) {
+    readers.back()->expect_held();
+    readers.back()->cancel();
+  }
   return seconds;
 }
 

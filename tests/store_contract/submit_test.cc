@@ -224,7 +224,7 @@ Task<void> ask(Store& store) {
 }
 
 // One loop uses the store, then another one on another thread.
-void use_on_two_loops(Store& store) {
+[[maybe_unused]] void use_on_two_loops(Store& store) {
   EventLoop first;
   first.run(ask(store));
   std::thread([&store] {

@@ -48,7 +48,17 @@ void SubscriptionImpl::set_credit(uint64_t sequence) {
 }
 
 bool SubscriptionImpl::chunks_ready() const {
-  return cursor <= limit() && (!page_.empty() || cursor <= state_->committed);
+  // The start of an attempt needs no credit: it says where to give credit from now on.
+  const bool allowed = cursor <= limit() || cursor == state_->attempt_sequence;
+  return allowed && (!page_.empty() || cursor <= state_->committed);
+}
+
+std::optional<v1::Event> SubscriptionImpl::take_position() {
+  if (std::exchange(placed_, true)) return std::nullopt;
+  if (options_.from_sequence != 0 || cursor == 1 || cursor <= limit()) return std::nullopt;
+  v1::Event event;
+  event.mutable_chunks()->set_first_sequence(cursor);
+  return event;
 }
 
 bool SubscriptionImpl::finished_ready() const {
@@ -70,6 +80,7 @@ Task<StatusOr<std::optional<v1::Event>>> SubscriptionImpl::next() {
   while (!over_) {
     if (!detached.ok()) co_return detached;
     skip_superseded();
+    if (std::optional<v1::Event> position = take_position()) co_return Answer(std::move(position));
     const bool chunks = chunks_ready();
     if (progress_seen_ != state_->progress_version && !(chunks && progress_last_)) {
       progress_seen_ = state_->progress_version;
@@ -154,7 +165,8 @@ std::optional<v1::Event> SubscriptionImpl::take_event() {
 std::optional<v1::Event> SubscriptionImpl::take_attempt(const ChunkBlock& block) {
   cursor = block.last_sequence() + 1;
   // Who has seen nothing of the earlier attempts need not hear that they are superseded.
-  if (!options_.all_attempts && !delivered_ && options_.from_sequence <= 1) return std::nullopt;
+  const bool news = options_.all_attempts || delivered_ || options_.from_sequence > 1;
+  if (!news && block.last_sequence() <= limit()) return std::nullopt;
   v1::Event event;
   const std::string_view entry = block.chunk(0);
   if (!event.mutable_attempt_started()->ParseFromArray(entry.data(),

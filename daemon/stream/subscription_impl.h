@@ -26,6 +26,8 @@ class SubscriptionImpl final : public Subscription, private Reader {
   // The last sequence it may have.
   uint64_t limit() const { return attached ? credit : UINT64_MAX; }
   bool chunks_ready() const;
+  // Where it goes on, for one whose credit ends before that: it could not know how much to give.
+  std::optional<v1::Event> take_position();
   bool finished_ready() const;
   void skip_superseded();
   Task<Status> load_page();
@@ -44,6 +46,7 @@ class SubscriptionImpl final : public Subscription, private Reader {
   bool delivered_ = false;      // it has seen entries
   bool hurried_ = false;        // the last event was there without waiting
   bool over_ = false;
+  bool placed_ = false;  // take_position() was asked
 };
 
 }  // namespace weft::internal

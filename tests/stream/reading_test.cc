@@ -225,6 +225,40 @@ CORO_TEST(Reading, NewAttemptIsToldToThoseWhoPassedTheOldOne) {
   co_await with_hub({}, body);
 }
 
+// An attached reader whose credit ends before the new attempt is told where that begins: it cannot
+// know otherwise how much credit to give, and job and reader would wait for each other.
+CORO_TEST(Reading, NewAttemptIsToldToAnAttachedReaderWithoutCreditForIt) {
+  std::vector<uint64_t> told;
+  std::vector<uint64_t> chunks;
+  auto body = [&](StreamBed& bed, TaskGroup&) -> Task<void> {
+    auto first = co_await bed.start();
+    const std::string id = first->token.job_id;
+    auto early = co_await bed.attach(id, 10);
+    push_numbers(*first->producer, 100);
+    const auto seen = co_await early->next();
+    chunks.push_back((*seen)->chunks().data_size());
+    co_await bed.hand_back(*first);
+    auto second = co_await bed.take();
+    auto late = co_await bed.attach(id, 10);
+    const auto attempt = co_await early->next();
+    told.push_back((*attempt)->attempt_started().sequence());
+    const auto position = co_await late->next();
+    told.push_back((*position)->chunks().first_sequence());
+    early->set_credit(102);
+    late->set_credit(102);
+    const Status pushed = second->producer->push("new");
+    chunks.push_back(pushed.ok());
+    const auto early_chunk = co_await early->next();
+    chunks.push_back((*early_chunk)->chunks().first_sequence());
+    auto late_event = co_await late->next();
+    chunks.push_back((*late_event)->chunks().first_sequence());
+    co_await bed.finish(*second);
+  };
+  co_await with_hub({}, body);
+  EXPECT_EQ(told, (std::vector<uint64_t>{101, 101}));
+  EXPECT_EQ(chunks, (std::vector<uint64_t>{10, 1, 102, 102}));
+}
+
 CORO_TEST(Reading, NewAttemptCutsShortWhatAReaderHadStillToRead) {
   auto body = [](StreamBed& bed, TaskGroup&) -> Task<void> {
     auto first = co_await bed.start();

@@ -18,8 +18,8 @@ void open_standard_descriptors() {
 }
 
 // Before libraries are initialized: some open descriptors then.
-[[gnu::used, gnu::section(".preinit_array")]] void (*const kBeforeAll)() =
-    &open_standard_descriptors;
+[[gnu::used,
+  gnu::section(".preinit_array")]] void (*const kBeforeAll)() = &open_standard_descriptors;
 
 }  // namespace
 

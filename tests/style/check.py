@@ -32,7 +32,7 @@ PUBLIC = {"base": "scheduler/base", "runtime": "scheduler/runtime",
           "stream": "daemon/stream", "worker": "daemon/worker", "client": "client", "v1": "proto"}
 INCLUDE = re.compile(r'^#include ([<"])([^>"]+)[>"]', re.MULTILINE)
 
-# Notes to oneself, and names of places that only exist on one machine.
+# Notes to oneself.
 UNFINISHED = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b|not implemented yet")
 LINES_MAX = 600
 

@@ -34,8 +34,6 @@ int retry_ms_of(const Status& status);
 
 }  // namespace weft
 
-#define WEFT_CONCAT_INNER(a, b) a##b
-#define WEFT_CONCAT(a, b) WEFT_CONCAT_INNER(a, b)
 // WEFT_RETURN_IF_ERROR(expression): returns its Status from a function when it is not OK.
 #define WEFT_RETURN_IF_ERROR(expression)                      \
   do {                                                        \

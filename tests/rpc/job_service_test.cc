@@ -9,22 +9,11 @@
 
 #include "daemon/handlers/handlers.h"
 #include "daemon/rpc/server.h"
+#include "tests/support/function_mail.h"
 #include "tests/support/worker_bed.h"
 
 namespace weft::testing {
 namespace {
-
-class FunctionMail final : public Mail {
- public:
-  explicit FunctionMail(std::function<void()> function) : function_(std::move(function)) {}
-
- private:
-  void deliver() override {
-    const std::unique_ptr<FunctionMail> self(this);
-    function_();
-  }
-  std::function<void()> function_;
-};
 
 class JobServiceTest : public ::testing::Test {
  protected:

@@ -8,22 +8,10 @@
 
 #include <weft/runtime/combinators.h>
 
+#include "tests/support/function_mail.h"
+
 namespace weft::testing {
-namespace {
-
-class FunctionMail final : public Mail {
- public:
-  explicit FunctionMail(std::function<void()> function) : function_(std::move(function)) {}
-
- private:
-  void deliver() override {
-    const std::unique_ptr<FunctionMail> self(this);
-    function_();
-  }
-  std::function<void()> function_;
-};
-
-}  // namespace
+namespace {}  // namespace
 
 void ScriptedService::listen(CallDomain& domain) {
   if (get) {

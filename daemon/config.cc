@@ -2,6 +2,7 @@
 #include "daemon/config.h"
 
 #include <arpa/inet.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -16,6 +17,7 @@ namespace weft {
 namespace {
 
 constexpr size_t kExecutorThreadsMax = 256;
+constexpr size_t kResidentMax = 10'000'000;
 constexpr int64_t kGraceSecondsMax = 86'400;
 
 struct Option {
@@ -39,7 +41,10 @@ class Parser {
   template <typename T>
   void read_number(const std::string& name, const std::string& text, T low, T high, T& number);
   void read_log_level(const std::string& name, const std::string& text);
+  void read_role(const std::string& name, const std::string& text);
   void add_root(const std::string& name, const std::string& text);
+  void add_host(const std::string& name, const std::string& text);
+  void add_program(const std::string& name, const std::string& text);
   void error(std::string message) { parsed_.errors.push_back(std::move(message)); }
   void report_extras(const std::vector<std::string>& extras);
   std::string default_store() const;
@@ -112,6 +117,46 @@ void Parser::add_root(const std::string& name, const std::string& text) {
   parsed_.config.allow_roots.push_back(text);
 }
 
+void Parser::read_role(const std::string& name, const std::string& text) {
+  if (text != "all" && text != "frontend") {
+    return error(name + ": '" + text + "' is not a role: use all or frontend");
+  }
+  parsed_.config.run_jobs = text == "all";
+}
+
+void Parser::add_host(const std::string& name, const std::string& text) {
+  std::string host = text.starts_with("*.") ? text.substr(2) : text;
+  const size_t colon = host.rfind(':');
+  const bool v6 = host.starts_with("[");
+  if (colon != std::string::npos && !(v6 && host.ends_with("]"))) {
+    uint16_t port = 0;
+    const char* end = host.data() + host.size();
+    const auto [rest, failure] = std::from_chars(host.data() + colon + 1, end, port);
+    if (failure != std::errc() || rest != end || port == 0) host.clear();
+    host = host.substr(0, std::min(colon, host.size()));
+  }
+  const bool good = !host.empty() && host.find_first_not_of(
+                                         "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                         "0123456789.-_:[]") == std::string::npos;
+  if (!good) {
+    return error(name + ": '" + text +
+                 "' is not a host: write it like example.com, example.com:8080, [::1]:80 or "
+                 "*.example.com");
+  }
+  parsed_.config.allow_hosts.push_back(text);
+}
+
+void Parser::add_program(const std::string& name, const std::string& text) {
+  std::error_code ignored;
+  const bool good = text.starts_with("/") && std::filesystem::is_regular_file(text, ignored) &&
+                    access(text.c_str(), X_OK) == 0;
+  if (!good) {
+    return error(name + ": '" + text +
+                 "' is not a program: name an executable file by its absolute path");
+  }
+  parsed_.config.allow_exec.push_back(text);
+}
+
 std::string Parser::default_store() const {
   const auto folder = [this](const char* variable) { return environment_(variable).value_or(""); };
   if (const std::string state = folder("STATE_DIRECTORY"); !state.empty()) {
@@ -182,6 +227,38 @@ void Parser::run(std::vector<std::string> arguments) {
       [&](Text name, Text text) {
         read_number<size_t>(name, text, 1, kExecutorThreadsMax, config.executor_threads);
       });
+  add("max-resident", "N",
+      "Jobs held at once, those included that wait and hold no slot (default 100000)",
+      [&](Text name, Text text) {
+        read_number<size_t>(name, text, 1, kResidentMax, config.max_resident);
+      });
+  add("role", "ROLE", "all, or frontend: accept jobs but run none (default all)",
+      [&](Text name, Text text) { read_role(name, text); });
+  add("allow-host", "HOST",
+      "A host that http may reach: NAME, NAME:PORT or *.DOMAIN; can be repeated",
+      [&](Text name, Text text) { add_host(name, text); });
+  add("allow-exec", "PROGRAM", "A program that exec may run, by its absolute path; can be repeated",
+      [&](Text name, Text text) { add_program(name, text); });
+  add("exec-concurrency", "N", "Commands of exec that run at once (default 16)",
+      [&](Text name, Text text) {
+        read_number<size_t>(name, text, 1, limits::kConcurrency, config.exec_concurrency);
+      });
+  add("retention", "SECONDS",
+      "How long finished jobs are kept that do not say (default 86400; 0: not at all)",
+      [&](Text name, Text text) {
+        int64_t seconds = config.retention_ms / 1000;
+        read_number<int64_t>(name, text, 0, limits::kDurationSecondsMax, seconds);
+        config.retention_ms = seconds * 1000;
+      });
+  add("free-disk", "BYTES",
+      "Submissions are refused while the store's disk has less room (default 67108864)",
+      [&](Text name, Text text) {
+        read_number<uint64_t>(name, text, 0, uint64_t{1} << 50, config.free_disk_bytes);
+      });
+  add("stall", "MS", "A job that holds the loop longer is named in the log (default 100)",
+      [&](Text name, Text text) {
+        read_number<int64_t>(name, text, 1, 3'600'000, config.stall_ms);
+      });
   add("allow-root", "DIR", "A folder that digest may read below; can be repeated",
       [&](Text name, Text text) { add_root(name, text); });
   add("grace", "SECONDS", "How long running jobs may go on after SIGTERM (default 30)",
@@ -228,7 +305,7 @@ void Parser::run(std::vector<std::string> arguments) {
   report_extras(app.remaining());
   for (size_t i = 0; i < options_.size(); ++i) {
     const Option& option = options_[i];
-    const bool repeatable = option.flag == "--allow-root";
+    const bool repeatable = option.flag.starts_with("--allow-");
     if (!values[i].empty()) {
       // Given twice, the last one counts: scripts append to a command line.
       for (size_t k = repeatable ? 0 : values[i].size() - 1; k < values[i].size(); ++k) {
@@ -242,8 +319,10 @@ void Parser::run(std::vector<std::string> arguments) {
       option.read(option.variable, text);
       continue;
     }
+    // Folders and programs stand apart by colons, as in PATH; hosts have colons of their own.
+    const char separator = option.flag == "--allow-host" ? ',' : ':';
     for (size_t begin = 0; begin <= text.size();) {
-      const size_t end = std::min(text.find(':', begin), text.size());
+      const size_t end = std::min(text.find(separator, begin), text.size());
       if (end > begin) option.read(option.variable, text.substr(begin, end - begin));
       begin = end + 1;
     }

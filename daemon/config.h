@@ -19,7 +19,15 @@ struct Config {
   std::string store;
   size_t concurrency = limits::kConcurrency;
   size_t executor_threads = 1;
+  size_t max_resident = limits::kResidentJobs;
   std::vector<std::string> allow_roots;
+  std::vector<std::string> allow_hosts;  // of http jobs: NAME, NAME:PORT or *.DOMAIN
+  std::vector<std::string> allow_exec;   // of exec jobs: absolute paths of programs
+  size_t exec_concurrency = limits::kExecProcesses;
+  int64_t retention_ms = limits::kRetentionMs;  // of jobs that do not say
+  uint64_t free_disk_bytes = limits::kFreeDiskBytes;
+  bool run_jobs = true;  // false: role frontend
+  int64_t stall_ms = limits::kStallMs;
   int64_t grace_ms = 30'000;
   std::string log_level = "info";
 };

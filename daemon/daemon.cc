@@ -19,7 +19,7 @@
 #include <weft/runtime/task_group.h>
 #include <weft/store/store.h>
 #include <weft/stream/stream_hub.h>
-#include <weft/worker/worker.h>
+#include <weft/worker/worker_engine.h>
 
 #include "daemon/handlers/handlers.h"
 #include "daemon/logging.h"
@@ -115,7 +115,10 @@ class Daemon {
   }
   WorkerOptions worker_options() {
     const auto [high, low] = system_random_bits();
-    return {.name = name_, .incarnation = {high, low}, .concurrency = config_.concurrency};
+    return {.name = name_,
+            .incarnation = {high, low},
+            .concurrency = config_.concurrency,
+            .max_resident = config_.max_resident};
   }
   Task<void> serve(TaskGroup& group);
   Task<void> run_worker();
@@ -129,7 +132,7 @@ class Daemon {
   Executor executor_;             // handlers offload to it: made before, joined after them
   StreamHub hub_;                 // producers and readers point to it
   Registry registry_;             // complete before a worker or a client asks for a type
-  Worker worker_;                 // the store's listener: before the store's first verb
+  WorkerEngine worker_;           // the store's listener: before the store's first verb
   JobService service_;
   std::unique_ptr<RpcServer> server_;  // last: the first call finds all of the above
   Event worker_ended_;
@@ -207,7 +210,8 @@ int run_daemon(const Config& config) {
   EventLoop loop;                      // descriptors only; every other part lives on it
   SignalSet signals{SIGTERM, SIGINT};  // before any thread starts: all inherit the mask
   start_logging(config.log_level, log_format_of(STDERR_FILENO));
-  auto store = open_store(config.store);  // blocks: nothing runs yet
+  auto store = open_store(config.store, {.retention_ms = config.retention_ms,
+                                         .free_disk_bytes = config.free_disk_bytes});  // blocks
   if (!store.ok()) {
     stop_logging();
     return refuse_to_start(store.status());

@@ -26,6 +26,10 @@ packages=(
   libspdlog-dev           # logs
   libssl-dev              # SHA-256 of the digest handler
   libcli11-dev            # command lines
+  libcurl4-openssl-dev    # the http handler
+  libmicrohttpd-dev       # the admin pages
+  prometheus-cpp-dev      # metrics and their text form
+  libsystemd-dev          # notification, watchdog, socket activation
   nlohmann-json3-dev      # JSON payloads
   libgtest-dev
   libgmock-dev

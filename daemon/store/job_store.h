@@ -38,11 +38,19 @@ class Settlement {
   std::optional<v1::Progress> progress;  // the attempt's last one, when that is not saved yet
 };
 
+// How many more jobs of one type a worker can start.
+struct TypeRoom {
+  std::string type;
+  size_t jobs;
+};
+
 // What a worker can start now.
 struct TakeRequest {
   Incarnation worker;
-  std::string worker_name;  // shown to people
-  size_t max_jobs = 0;      // 0: only settle
+  std::string worker_name;               // shown to people
+  size_t max_jobs = 0;                   // 0: only settle
+  std::vector<TypeRoom> type_room = {};  // types with a limit of their own; others fill max_jobs
+  bool suspect = true;  // one of them may be a suspect (v1::Job.crashes): the worker runs none
 };
 
 // Answers in the order of the settlements. OK: it is settled by this token (now or before).
@@ -79,9 +87,10 @@ class JobStore {
  public:
   virtual ~JobStore() = default;
 
-  // Stores new jobs as QUEUED; an empty spec.id gets one. Per item: INVALID_ARGUMENT when the id is
-  // taken by another spec; RESOURCE_EXHAUSTED with a retry time when the queue is full. Specs are
-  // checked by the caller (check_spec).
+  // Stores new jobs as QUEUED; an empty spec.id gets one. The same idempotency key in the same
+  // queue is the same job, also after that is gone. Per item: INVALID_ARGUMENT when the id or the
+  // key is taken by another spec; RESOURCE_EXHAUSTED with a retry time when the queue or the disk
+  // is full. Specs are checked by the caller (check_spec).
   virtual Task<std::vector<StatusOr<Submitted>>> submit(std::vector<v1::JobSpec> specs) = 0;
 
   // Settles attempts, then takes up to `take.max_jobs` queued jobs, oldest first, queues in turn,

@@ -6,6 +6,7 @@
 
 #include <weft/base/limits.h>
 #include <weft/base/random.h>
+#include <weft/store/job_admin.h>
 #include <weft/store/job_store.h>
 #include <weft/store/stream_store.h>
 
@@ -17,6 +18,9 @@ struct StoreOptions {
   size_t queue_ops = limits::kStoreQueueOps;
   size_t queue_bytes = limits::kStoreQueueBytes;
   size_t take_bytes = limits::kTakeBytes;
+  size_t finished_per_queue = limits::kFinishedPerQueue;
+  int64_t retention_ms = limits::kRetentionMs;        // of jobs that do not say
+  uint64_t free_disk_bytes = limits::kFreeDiskBytes;  // submissions need so much room; 0: no check
   uint64_t id_seed = 0;  // of the ids the store makes; 0: from the system
 };
 inline Random make_id_source(const StoreOptions& options) {
@@ -29,9 +33,14 @@ struct StoreStats {
   uint64_t stale_tokens = 0;  // refused
   uint64_t queued_jobs = 0;
   uint64_t running_jobs = 0;
+  uint64_t finished_jobs = 0;  // kept
+  uint64_t suspect_jobs = 0;   // queued or running
+  uint64_t removed_jobs = 0;   // by retention, since it was opened
+  // Not OK while it cannot commit (a full disk): submissions are refused, settlements wait.
+  Status health;
 };
 
-class Store : public JobStore, public StreamStore {
+class Store : public JobStore, public JobAdmin, public StreamStore {
  public:
   // Set once, before the first verb. The listener outlives the store's last commit.
   virtual void set_listener(StoreListener* listener) = 0;

@@ -30,6 +30,27 @@ inline constexpr size_t kTakeBatch = 256;              // jobs taken in one tran
 inline constexpr size_t kResidentJobs = 100'000;  // jobs one worker holds, parked ones included
 inline constexpr int64_t kProgressSaveMs = 100;   // progress is stored at most this often
 
+inline constexpr size_t kIdempotencyKeyBytes = 128;            // a name, not data
+inline constexpr int64_t kIdempotencyMs = 24LL * 3600 * 1000;  // a key is kept at least this long
+inline constexpr int64_t kRetentionMs = 24LL * 3600 * 1000;    // finished jobs are kept this long…
+inline constexpr size_t kFinishedPerQueue = 100'000;           // …and at most so many of one queue
+inline constexpr size_t kTrimPerSettle = 2;  // of those too many, forgotten by one settle
+inline constexpr size_t kSweepBatch = 500;   // forgotten jobs of one sweep's transaction
+inline constexpr int64_t kSweepMs = 1000;    // and the time between two sweeps
+inline constexpr int64_t kDurationSecondsMax = 30LL * 24 * 3600;  // of retention and timeouts
+inline constexpr uint32_t kSuspectCrashes = 3;  // from here on a job runs beside no other suspect
+inline constexpr uint32_t kDeadCrashes = 5;     // deaths of a worker that end a job
+inline constexpr size_t kBatchJobs = 1000;      // jobs of one SubmitBatch
+inline constexpr size_t kBatchBytes = 4 << 20;  // and their bytes
+inline constexpr size_t kSubmitStreamJobs = 4096;     // unanswered jobs of one SubmitStream
+inline constexpr int kPageSize = 100;                 // jobs of one page of List, unless asked for…
+inline constexpr int kPageSizeMax = 1000;             // …up to this
+inline constexpr size_t kListScan = 20'000;           // records one page of List looks at
+inline constexpr size_t kResidentBytes = 1 << 30;     // payloads of the jobs one worker holds
+inline constexpr size_t kPlainHandlers = 64;          // pieces of plain handlers waiting, each type
+inline constexpr size_t kExecutorStreamValues = 256;  // values a pool thread is ahead…
+inline constexpr size_t kExecutorStreamBytes = 256 << 10;  // …of the loop, and their bytes
+
 // Streams.
 inline constexpr size_t kChunkBytes = 1 << 20;        // one chunk; more is several chunks
 inline constexpr uint64_t kWindowChunks = 4096;       // a job may be this far ahead of its readers
@@ -59,6 +80,41 @@ inline constexpr size_t kHotJobBytes = 64
 inline constexpr int kCheckpointPages = 4000;  // write-ahead log length that an idle store mends
 inline constexpr int kCheckpointLatePages = 32'000;   // …and that a busy one stops for (128 MiB)
 inline constexpr size_t kReadBatchBytes = 256 << 10;  // bytes of one page of a chunk log
+
+inline constexpr size_t kFreeDiskBytes = 64 << 20;  // below it submissions are refused
+inline constexpr int64_t kFreeDiskCheckMs = 250;    // the disk is asked this often
+
+// Handlers.
+inline constexpr size_t kHttpUrlBytes = 8 << 10;         // a URL of an http job
+inline constexpr size_t kHttpHeaderBytes = 64 << 10;     // headers, either way
+inline constexpr size_t kHttpBodyBytes = 1LL << 30;      // a response; longer ones fail
+inline constexpr size_t kHttpConnections = 2000;         // transfers of one daemon
+inline constexpr size_t kHttpConnectionsPerHost = 1000;  // and to one host
+inline constexpr size_t kHttpBufferBytes = 256 << 10;    // received and not yet yielded, each
+inline constexpr int kHttpRedirects = 10;                // each checked like the first URL
+inline constexpr int64_t kHttpConnectMs = 10'000;        // to be connected
+inline constexpr int64_t kHttpTotalMs = 600'000;         // a whole transfer, unless it says less
+inline constexpr size_t kExecProcesses = 16;             // commands that run at once
+inline constexpr size_t kExecArguments = 1024;           // of one command
+inline constexpr size_t kExecArgumentBytes = 128 << 10;  // all of them, environment included
+inline constexpr size_t kExecLineBytes = 1 << 20;        // a longer line is cut into chunks
+inline constexpr size_t kExecStderrBytes = 64 << 10;     // of one job's stderr, kept in the log
+inline constexpr int64_t kExecKillMs = 5000;             // from SIGTERM to SIGKILL
+inline constexpr int64_t kSpinMsMax = 3'600'000;         // of one spin job
+
+// Admin pages.
+inline constexpr size_t kAdminConnections = 64;            // at once
+inline constexpr size_t kAdminConnectionsPerAddress = 32;  // of one client
+inline constexpr size_t kAdminRequestBytes = 32 << 10;     // request line and headers
+inline constexpr int64_t kAdminHeaderMs = 5000;            // to send a whole request
+inline constexpr int64_t kAdminIdleMs = 30'000;            // a kept connection
+inline constexpr size_t kMetricTypes = 200;                // job types and queues with own series
+
+// Watching the loop.
+inline constexpr int64_t kStallMs = 100;       // a task that holds the loop longer is named
+inline constexpr int64_t kStallLogMs = 1000;   // at most so often
+inline constexpr size_t kDumpBytes = 4 << 20;  // a dump of all tasks is cut here
+inline constexpr int64_t kHungMs = 30'000;     // no beat this long: the watchdog is not fed
 
 // gRPC.
 inline constexpr int kMessageBytes = 9 << 20;       // both ways: a payload, a result, some slack

@@ -34,6 +34,14 @@ class StoreWrapper : public Store {
   Task<StatusOr<v1::Job>> get(std::string job_id, bool with_payload) override {
     return inner->get(std::move(job_id), with_payload);
   }
+  Task<StatusOr<JobPage>> list(JobFilter filter, std::string position, size_t max_jobs) override {
+    return inner->list(std::move(filter), std::move(position), max_jobs);
+  }
+  Task<StatusOr<v1::Job>> retry(std::string job_id) override {
+    return inner->retry(std::move(job_id));
+  }
+  Task<Status> remove(std::string job_id) override { return inner->remove(std::move(job_id)); }
+  Task<StatusOr<size_t>> sweep(size_t max_items) override { return inner->sweep(max_items); }
   Task<std::vector<Status>> append(std::vector<Append> appends) override {
     return inner->append(std::move(appends));
   }

@@ -14,7 +14,7 @@
 #include <weft/runtime/task_group.h>
 #include <weft/store/store.h>
 #include <weft/stream/stream_hub.h>
-#include <weft/worker/worker.h>
+#include <weft/worker/worker_engine.h>
 
 namespace weft::testing {
 
@@ -92,7 +92,7 @@ class WorkerBed {
   std::unique_ptr<Store> store;
   StreamHub hub;
   Executor executor;
-  Worker worker;
+  WorkerEngine worker;
 };
 
 // What a reader has read.

@@ -512,15 +512,16 @@ void on_other_thread(Call call) {
 TEST(WorkerDeathTest, EntryPointsRefuseOtherThreads) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
   constexpr char kMessage[] = "only on the thread of the loop";
-  EXPECT_DEATH(on_other_thread([](Worker& worker) { static_cast<void>(worker.run()); }), kMessage);
-  EXPECT_DEATH(on_other_thread([](Worker& worker) { worker.drain(std::chrono::seconds(1)); }),
+  EXPECT_DEATH(on_other_thread([](WorkerEngine& worker) { static_cast<void>(worker.run()); }),
                kMessage);
-  EXPECT_DEATH(on_other_thread([](Worker& worker) { worker.stats(); }), kMessage);
-  EXPECT_DEATH(on_other_thread([](Worker& worker) { worker.on_work(); }), kMessage);
-  EXPECT_DEATH(on_other_thread([](Worker& worker) { worker.on_cancel_requested("", ""); }),
+  EXPECT_DEATH(on_other_thread([](WorkerEngine& worker) { worker.drain(std::chrono::seconds(1)); }),
                kMessage);
-  EXPECT_DEATH(on_other_thread([](Worker& worker) { worker.on_finished({}); }), kMessage);
-  EXPECT_DEATH(on_other_thread([](Worker& worker) { worker.on_send("", 1, ""); }), kMessage);
+  EXPECT_DEATH(on_other_thread([](WorkerEngine& worker) { worker.stats(); }), kMessage);
+  EXPECT_DEATH(on_other_thread([](WorkerEngine& worker) { worker.on_work(); }), kMessage);
+  EXPECT_DEATH(on_other_thread([](WorkerEngine& worker) { worker.on_cancel_requested("", ""); }),
+               kMessage);
+  EXPECT_DEATH(on_other_thread([](WorkerEngine& worker) { worker.on_finished({}); }), kMessage);
+  EXPECT_DEATH(on_other_thread([](WorkerEngine& worker) { worker.on_send("", 1, ""); }), kMessage);
 }
 
 class NoStarter final : public JobStarter {

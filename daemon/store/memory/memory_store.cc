@@ -263,6 +263,17 @@ class MemoryStore final : public Store {
     }
   }
 
+  Task<StatusOr<JobPage>> list(JobFilter, std::string, size_t) override {
+    co_return make_status(StatusCode::kUnimplemented, "list");
+  }
+  Task<StatusOr<v1::Job>> retry(std::string) override {
+    co_return make_status(StatusCode::kUnimplemented, "retry");
+  }
+  Task<Status> remove(std::string) override {
+    co_return make_status(StatusCode::kUnimplemented, "remove");
+  }
+  Task<StatusOr<size_t>> sweep(size_t) override { co_return size_t{0}; }
+
  private:
   static int64_t wall_ns() { return EventLoop::current()->wall_ns(); }
 

@@ -1,4 +1,4 @@
-// Worker: takes jobs from the store and runs them with the registered handlers.
+// WorkerEngine: takes jobs from the store and runs them with the registered handlers.
 #pragma once
 
 #include <chrono>
@@ -38,13 +38,13 @@ struct WorkerStats {
 // Sets itself as the store's listener, so it is made before the store's first verb.
 // Thread: the loop's. Lifetime: made before the store's first verb, destroyed after run() has
 // returned and the store is closed; store, hub, executor and registry outlive it.
-class Worker final : public StoreListener {
+class WorkerEngine final : public StoreListener {
  public:
-  Worker(Store& store, StreamHub& hub, Executor& executor, const Registry& registry,
-         WorkerOptions options);
-  ~Worker() override;
-  Worker(const Worker&) = delete;
-  Worker& operator=(const Worker&) = delete;
+  WorkerEngine(Store& store, StreamHub& hub, Executor& executor, const Registry& registry,
+               WorkerOptions options);
+  ~WorkerEngine() override;
+  WorkerEngine(const WorkerEngine&) = delete;
+  WorkerEngine& operator=(const WorkerEngine&) = delete;
 
   // Takes and runs jobs until drain() was called and every job has ended or was handed back, and
   // the store knows. Cancellation: ends without telling the store; the jobs then run again after

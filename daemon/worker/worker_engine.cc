@@ -12,13 +12,13 @@
 #include <weft/worker/dispatcher.h>
 #include <weft/worker/job_context.h>
 #include <weft/worker/job_run.h>
-#include <weft/worker/worker.h>
+#include <weft/worker/worker_engine.h>
 
 namespace weft {
 
 using internal::JobContext;
 
-class Worker::Impl final : public JobStarter, public internal::JobObserver, private Timer {
+class WorkerEngine::Impl final : public JobStarter, public internal::JobObserver, private Timer {
  public:
   Impl(Store& store, StreamHub& hub, Executor& executor, const Registry& registry,
        WorkerOptions options)
@@ -69,7 +69,7 @@ class Worker::Impl final : public JobStarter, public internal::JobObserver, priv
   Event progress_came_;
 };
 
-Task<void> Worker::Impl::run() {
+Task<void> WorkerEngine::Impl::run() {
   auto body = [this](TaskGroup& group) -> Task<void> {
     // Also when this is cancelled, nobody starts a job in a group that is gone.
     struct InUse {
@@ -85,7 +85,7 @@ Task<void> Worker::Impl::run() {
   EventLoop::current()->disarm(*this);
 }
 
-void Worker::Impl::start(v1::Job job) {
+void WorkerEngine::Impl::start(v1::Job job) {
   Token token(job.spec().id(), job.attempt(), options_.incarnation);
   std::shared_ptr<Executor::Lane> lane = lane_of(job.spec().queue());
   auto context =
@@ -102,13 +102,13 @@ void Worker::Impl::start(v1::Job job) {
                 std::move(context));
 }
 
-void Worker::Impl::after_take() {
+void WorkerEngine::Impl::after_take() {
   taking_ = false;
   early_cancels_.clear();
   early_sends_.clear();
 }
 
-Task<void> Worker::Impl::attempt(std::shared_ptr<JobContext> context) {
+Task<void> WorkerEngine::Impl::attempt(std::shared_ptr<JobContext> context) {
   // Also when this very task is cancelled, nothing of the job stays behind.
   struct Leave {
     JobContext& context;
@@ -138,7 +138,7 @@ Task<void> Worker::Impl::attempt(std::shared_ptr<JobContext> context) {
   }
 }
 
-std::shared_ptr<Executor::Lane> Worker::Impl::lane_of(const std::string& queue) {
+std::shared_ptr<Executor::Lane> WorkerEngine::Impl::lane_of(const std::string& queue) {
   std::weak_ptr<Executor::Lane>& known = lanes_[to_absl(queue)];
   std::shared_ptr<Executor::Lane> lane = known.lock();
   if (lane == nullptr) known = lane = std::make_shared<Executor::Lane>();
@@ -149,7 +149,7 @@ std::shared_ptr<Executor::Lane> Worker::Impl::lane_of(const std::string& queue) 
   return lane;
 }
 
-void Worker::Impl::on_cancel_requested(const std::string& job_id, const std::string& reason) {
+void WorkerEngine::Impl::on_cancel_requested(const std::string& job_id, const std::string& reason) {
   const auto found = running_.find(to_absl(job_id));
   if (found != running_.end()) {
     found->second->cancel_reason = reason;
@@ -159,7 +159,8 @@ void Worker::Impl::on_cancel_requested(const std::string& job_id, const std::str
   }
 }
 
-void Worker::Impl::on_send(const std::string& job_id, uint64_t number, const std::string& value) {
+void WorkerEngine::Impl::on_send(const std::string& job_id, uint64_t number,
+                                 const std::string& value) {
   const auto found = running_.find(to_absl(job_id));
   if (found != running_.end()) {
     found->second->on_send(number, value);
@@ -168,17 +169,17 @@ void Worker::Impl::on_send(const std::string& job_id, uint64_t number, const std
   }
 }
 
-void Worker::Impl::on_progress(JobContext& context) {
+void WorkerEngine::Impl::on_progress(JobContext& context) {
   if (!context.linked()) new_progress_.push_back(context);
   progress_came_.set();
 }
 
-void Worker::Impl::on_end(JobContext& context) {
+void WorkerEngine::Impl::on_end(JobContext& context) {
   const auto found = running_.find(to_absl(context.token().job_id));
   if (found != running_.end() && found->second == &context) running_.erase(found);
 }
 
-Task<void> Worker::Impl::save_progress() {
+Task<void> WorkerEngine::Impl::save_progress() {
   for (;;) {
     progress_came_.reset();
     co_await progress_came_.wait();
@@ -195,7 +196,7 @@ Task<void> Worker::Impl::save_progress() {
   }
 }
 
-void Worker::Impl::drain(std::chrono::nanoseconds grace) {
+void WorkerEngine::Impl::drain(std::chrono::nanoseconds grace) {
   dispatcher_.drain();
   EventLoop* loop = EventLoop::current();
   loop->disarm(*this);
@@ -207,12 +208,12 @@ void Worker::Impl::drain(std::chrono::nanoseconds grace) {
   }
 }
 
-void Worker::Impl::fire() {
+void WorkerEngine::Impl::fire() {
   grace_over_ = true;  // what an answer on its way brings is handed back at once
   for (const auto& [id, context] : running_) context->scope().cancel(CancelReason::kShutdown);
 }
 
-WorkerStats Worker::Impl::stats() const {
+WorkerStats WorkerEngine::Impl::stats() const {
   const DispatcherStats& counts = dispatcher_.stats();
   WorkerStats stats;
   stats.taken = counts.taken;
@@ -227,29 +228,29 @@ WorkerStats Worker::Impl::stats() const {
   return stats;
 }
 
-Worker::Worker(Store& store, StreamHub& hub, Executor& executor, const Registry& registry,
-               WorkerOptions options)
+WorkerEngine::WorkerEngine(Store& store, StreamHub& hub, Executor& executor,
+                           const Registry& registry, WorkerOptions options)
     : impl_(std::make_unique<Impl>(store, hub, executor, registry, std::move(options))) {
   store.set_listener(this);
 }
-Worker::~Worker() = default;
+WorkerEngine::~WorkerEngine() = default;
 
 // Every entry point goes through here.
-Worker::Impl& Worker::impl() const {
+WorkerEngine::Impl& WorkerEngine::impl() const {
   affinity_.check();
   return *impl_;
 }
 
-Task<void> Worker::run() { return impl().run(); }
-void Worker::drain(std::chrono::nanoseconds grace) { impl().drain(grace); }
-WorkerStats Worker::stats() const { return impl().stats(); }
+Task<void> WorkerEngine::run() { return impl().run(); }
+void WorkerEngine::drain(std::chrono::nanoseconds grace) { impl().drain(grace); }
+WorkerStats WorkerEngine::stats() const { return impl().stats(); }
 
-void Worker::on_work() { impl().on_work(); }
-void Worker::on_cancel_requested(const std::string& job_id, const std::string& reason) {
+void WorkerEngine::on_work() { impl().on_work(); }
+void WorkerEngine::on_cancel_requested(const std::string& job_id, const std::string& reason) {
   impl().on_cancel_requested(job_id, reason);
 }
-void Worker::on_finished(const v1::Job& job) { impl().on_finished(job); }
-void Worker::on_send(const std::string& job_id, uint64_t number, const std::string& value) {
+void WorkerEngine::on_finished(const v1::Job& job) { impl().on_finished(job); }
+void WorkerEngine::on_send(const std::string& job_id, uint64_t number, const std::string& value) {
   impl().on_send(job_id, number, value);
 }
 

@@ -5,12 +5,11 @@
 
 namespace weft {
 
-void Registry::add(std::string type, Handler handler) {
+void Registry::add(std::string type, Handler handler, HandlerOptions options) {
   WEFT_CHECK(check_job_type("type", type).ok(), "a job type matches [A-Za-z0-9._-]{1,64}");
   std::string key = type;
-  const bool added =
-      handlers_.emplace(std::move(key), RegisteredHandler(std::move(type), std::move(handler)))
-          .second;
+  RegisteredHandler registered(std::move(type), std::move(handler), options);
+  const bool added = handlers_.emplace(std::move(key), std::move(registered)).second;
   WEFT_CHECK(added, "a job type has one handler");
 }
 

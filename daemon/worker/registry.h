@@ -1,6 +1,7 @@
 // Registry: which handler runs which job type.
 #pragma once
 
+#include <cstddef>
 #include <functional>
 #include <map>
 #include <string>
@@ -12,12 +13,19 @@
 
 namespace weft {
 
+struct HandlerOptions {
+  // How many jobs of this type one worker runs at once, parked ones included. 0: no limit of its
+  // own.
+  size_t concurrency = 0;
+};
+
 class RegisteredHandler {
  public:
-  RegisteredHandler(std::string job_type, Handler body)
-      : type(std::move(job_type)), handler(std::move(body)) {}
+  RegisteredHandler(std::string job_type, Handler body, HandlerOptions handler_options)
+      : type(std::move(job_type)), handler(std::move(body)), options(handler_options) {}
   std::string type;
   Handler handler;
+  HandlerOptions options;
 };
 
 // Filled before the worker starts. Thread: one at a time. Lifetime: outlives its workers.
@@ -25,7 +33,7 @@ class Registry {
  public:
   // A type is added once, and named as check_job_type asks; else the program stops: both are
   // mistakes of its author.
-  void add(std::string type, Handler handler);
+  void add(std::string type, Handler handler, HandlerOptions options = {});
   // Null: no such type.
   const RegisteredHandler* find(std::string_view type) const;
   // Sorted.

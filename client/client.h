@@ -4,12 +4,16 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include <weft/base/status.h>
 #include <weft/client/attachment.h>
+#include <weft/client/job_list.h>
 #include <weft/client/result_stream.h>
+#include <weft/client/submit_stream.h>
 #include <weft/v1/job.pb.h>
 #include <weft/v1/job_service.pb.h>
+#include <weft/v1/worker_service.pb.h>
 
 namespace weft {
 
@@ -21,7 +25,9 @@ struct ClientOptions {
 };
 
 // Every call is safe to repeat, so UNAVAILABLE is tried again within the limits above: submit fills
-// in the job's id and send its number before the first try, and the server takes each once.
+// in the job's id, its idempotency key (the id, unless one is given) and a send's number before the
+// first try, and the server takes each once. A retry or remove that was tried again can find it
+// done: FAILED_PRECONDITION, NOT_FOUND.
 // Thread: any, several at once. Lifetime: streams may outlive their client.
 // Cancellation: stop(). Errors: the server's code and sentence; INVALID_ARGUMENT for text that is
 // not UTF-8; UNAVAILABLE when it cannot be reached; DEADLINE_EXCEEDED.
@@ -36,14 +42,32 @@ class Client {
   // Errors: INVALID_ARGUMENT for what the server refuses; RESOURCE_EXHAUSTED when the queue is
   // full.
   StatusOr<v1::SubmitResponse> submit(v1::JobSpec spec);
+  // One answer for each spec, in their order; a refused one does not keep the others out.
+  // Errors: INVALID_ARGUMENT over limits::kBatchJobs or limits::kBatchBytes.
+  StatusOr<v1::SubmitBatchResponse> submit_batch(std::vector<v1::JobSpec> specs);
+  // Bulk without an end, answered as each is committed. Errors come from its write() and finish().
+  SubmitStream submit_stream(SubmitStream::OnAnswer on_answer);
   // Errors: NOT_FOUND.
   StatusOr<v1::Job> get(const std::string& job_id);
+  // One page of jobs, newest first. Errors: INVALID_ARGUMENT for a token of another request.
+  StatusOr<v1::ListJobsResponse> list(const v1::ListJobsRequest& request);
+  // All pages, as a range of jobs. Lifetime: this client outlives it.
+  JobList jobs(v1::ListJobsRequest request);
+  // Runs a dead job again. Errors: NOT_FOUND; FAILED_PRECONDITION in any other state.
+  StatusOr<v1::Job> retry(const std::string& job_id);
+  // Forgets a finished job. Errors: NOT_FOUND; FAILED_PRECONDITION before its end.
+  Status remove(const std::string& job_id);
   // Gives a running job a value; sends of one client arrive in the order of the calls.
   // Errors: NOT_FOUND; FAILED_PRECONDITION when the job has ended; RESOURCE_EXHAUSTED when it does
   // not look at its sends.
   StatusOr<uint64_t> send(const std::string& job_id, std::string value);
   // Errors: NOT_FOUND.
   StatusOr<v1::CancelResponse> cancel(const std::string& job_id, const std::string& reason);
+
+  // Who runs jobs. Counters are of the moment.
+  StatusOr<v1::ListWorkersResponse> workers();
+  // Every task of a worker as a tree; "": of the server asked. Errors: NOT_FOUND.
+  StatusOr<std::string> dump(const std::string& worker_name = "");
 
   // Ends the calls above, those in progress and later ones, with CANCELLED; what they asked for may
   // have happened. Streams have a stop() of their own. Thread: any.

@@ -12,6 +12,7 @@
 #include <weft/base/random.h>
 #include <weft/client/client.h>
 #include <weft/v1/job_service.grpc.pb.h>
+#include <weft/v1/worker_service.grpc.pb.h>
 
 namespace weft {
 
@@ -35,6 +36,7 @@ class ClientCore {
   const ClientOptions options;
   const std::shared_ptr<grpc::Channel> channel;
   const std::unique_ptr<v1::JobService::Stub> stub;
+  const std::unique_ptr<v1::WorkerService::Stub> worker_stub;
   const std::string sender;  // names this client, so that a repeated send is taken once
 
   std::mutex

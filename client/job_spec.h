@@ -1,0 +1,23 @@
+// What every submission gets before its first try, so that repeating it is safe.
+#pragma once
+
+#include <string_view>
+
+#include <weft/base/status.h>
+#include <weft/client/client_core.h>
+#include <weft/v1/job.pb.h>
+#include <weft/v1/job_service.pb.h>
+
+namespace weft {
+
+// Gives `spec` an id of the client's and an idempotency key, the id, where it has none. `field`
+// names the spec in errors. Thread: any.
+// Errors: INVALID_ARGUMENT for what protobuf or gRPC would refuse in words of their own: text that
+// is not UTF-8, a payload over limits::kPayloadBytes.
+Status complete_spec(ClientCore& core, std::string_view field, v1::JobSpec* spec);
+
+// The same for each spec of a batch. Errors: also INVALID_ARGUMENT over limits::kBatchJobs or
+// limits::kBatchBytes.
+Status complete_batch(ClientCore& core, v1::SubmitBatchRequest* request);
+
+}  // namespace weft

@@ -110,7 +110,9 @@ class Daemon {
 
  private:
   const Registry& stock_handlers() {
-    register_stock_handlers(registry_, {.allow_roots = config_.allow_roots});
+    register_stock_handlers(registry_, {.allow_roots = config_.allow_roots,
+                                        .allow_exec = config_.allow_exec,
+                                        .exec_concurrency = config_.exec_concurrency});
     return registry_;
   }
   WorkerOptions worker_options() {
@@ -207,6 +209,7 @@ Task<void> Daemon::end_calls() {
 int run_daemon(const Config& config) {
   allow_many_descriptors();
   signal(SIGPIPE, SIG_IGN);            // a reader of our output that leaves is no reason to die
+  signal(SIGCHLD, SIG_DFL);            // ignored, as it may be inherited, children vanish unreaped
   EventLoop loop;                      // descriptors only; every other part lives on it
   SignalSet signals{SIGTERM, SIGINT};  // before any thread starts: all inherit the mask
   start_logging(config.log_level, log_format_of(STDERR_FILENO));

@@ -53,6 +53,40 @@ std::optional<std::string> Fields::text(const std::string& name) const {
   return field->get<std::string>();
 }
 
+std::vector<std::string> Fields::texts(const std::string& name) const {
+  std::vector<std::string> values;
+  const auto field = object_.find(name);
+  if (field == object_.end()) return values;
+  bool good = field->is_array();
+  for (size_t i = 0; good && i < field->size(); ++i) {
+    good = (*field)[i].is_string();
+    if (good) values.push_back((*field)[i].get<std::string>());
+  }
+  if (!good) {
+    throw std::invalid_argument(what_ + " has a bad field '" + name +
+                                "': it must be an array of strings");
+  }
+  return values;
+}
+
+std::map<std::string, std::string> Fields::text_map(const std::string& name) const {
+  std::map<std::string, std::string> values;
+  const auto field = object_.find(name);
+  if (field == object_.end()) return values;
+  bool good = field->is_object();
+  if (good) {
+    for (const auto& item : field->items()) {
+      good = good && item.value().is_string();
+      if (good) values.emplace(item.key(), item.value().get<std::string>());
+    }
+  }
+  if (!good) {
+    throw std::invalid_argument(what_ + " has a bad field '" + name +
+                                "': it must be an object whose values are strings");
+  }
+  return values;
+}
+
 int64_t Fields::required_integer(const std::string& name, int64_t min, int64_t max) const {
   const std::optional<int64_t> value = integer(name, min, max);
   if (!value) missing(name);

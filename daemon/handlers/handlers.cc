@@ -35,8 +35,17 @@ void register_stock_handlers(Registry& registry, StockOptions options) {
                  return handlers::digest(std::move(job), roots, max_names);
                }));
   registry.add("echo", make_handler(handlers::echo));
+  if (!options.allow_exec.empty()) {
+    auto settings = std::make_shared<handlers::ExecSettings>();
+    settings->allowed = std::move(options.allow_exec);
+    settings->kill_ms = options.exec_kill_ms;
+    registry.add("exec",
+                 make_handler([settings](Job job) { return handlers::exec(job, settings); }),
+                 {.concurrency = options.exec_concurrency});
+  }
   registry.add("fail", make_handler(handlers::fail));
   registry.add("sleep", make_handler(handlers::sleep));
+  registry.add("spin", make_handler(handlers::spin));
 }
 
 }  // namespace weft

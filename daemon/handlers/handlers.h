@@ -1,10 +1,14 @@
-// The stock handlers: count, digest, echo, sleep, fail. Each file says what its payload is.
+// The stock handlers: count, digest, echo, exec, fail, sleep, spin. Each file says what its payload
+// is.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
+#include <variant>
 #include <vector>
 
+#include <weft/base/limits.h>
 #include <weft/worker/registry.h>
 
 namespace weft {
@@ -12,9 +16,13 @@ namespace weft {
 struct StockOptions {
   std::vector<std::string> allow_roots;  // digest reads below these folders only
   size_t digest_names = 2'000'000;       // files and folders of one digest, kept in memory
+  std::vector<std::string> allow_exec =
+      {};  // exec starts these programs only; none: there is no exec
+  size_t exec_concurrency = limits::kExecProcesses;
+  int64_t exec_kill_ms = limits::kExecKillMs;  // from SIGTERM to SIGKILL
 };
 
-// Adds every stock handler to `registry`.
+// Adds every stock handler that the options allow to `registry`.
 void register_stock_handlers(Registry& registry, StockOptions options);
 
 namespace handlers {
@@ -22,11 +30,19 @@ namespace handlers {
 // Folders as digest compares them with a path: absolute, both as given and with symlinks resolved.
 using Roots = std::shared_ptr<const std::vector<std::string>>;
 
+class ExecSettings {
+ public:
+  std::vector<std::string> allowed;
+  int64_t kill_ms = limits::kExecKillMs;
+};
+
 Stream<std::string, nlohmann::json> count(Job job);
 Stream<std::string> digest(Job job, Roots roots, size_t max_names);
 Stream<std::string> echo(Job job);
-Task<void> sleep(Job job);
+Stream<std::string, std::monostate> exec(Job job, std::shared_ptr<const ExecSettings> settings);
 Task<void> fail(Job job);
+Task<void> sleep(Job job);
+Task<nlohmann::json> spin(Job job);
 
 }  // namespace handlers
 }  // namespace weft

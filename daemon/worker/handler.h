@@ -8,6 +8,7 @@
 #include <string>
 #include <type_traits>
 #include <utility>
+#include <variant>
 
 #include <weft/runtime/async_generator.h>
 #include <weft/runtime/combinators.h>
@@ -21,6 +22,7 @@ namespace weft {
 // protobuf message, T also void.
 //   Stream<Y> count(Job job) { … std::optional<S> sent = co_yield chunk; … }   chunks, lazily
 //   Task<T> fetch(Job job) { … co_return result; }                             one result
+// A Stream<Y, std::monostate> leaves all that is sent to job.receive().
 // Lifetime: a handler takes its Job by value. A lambda must not capture what may end before the
 // job.
 template <typename Y, typename S = std::string>
@@ -74,7 +76,9 @@ Task<void> drive_steps(JobContext& context, Stream<Y, S>& stream) {
     item.reset();
     if (!has_room(context)) co_await wait_for_room(context);
     std::optional<S> sent;
-    if (has_sends(context)) sent = next_send<S>(context);
+    if constexpr (!std::is_same_v<S, std::monostate>) {
+      if (has_sends(context)) sent = next_send<S>(context);
+    }
     if (sent) {
       item = co_await stream.send(std::move(*sent));
     } else {

@@ -1,0 +1,155 @@
+// A child process: what it inherits, how it ends, and that nothing of it is left.
+#include "daemon/handlers/process.h"
+
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <filesystem>
+
+#include <weft/runtime/combinators.h>
+
+#include "tests/handlers/real_loop.h"
+#include "tests/support/coro_test.h"
+
+namespace weft::handlers {
+namespace {
+
+using ::testing::ContainsRegex;
+using ::testing::HasSubstr;
+
+StatusOr<std::unique_ptr<Process>> start(std::vector<std::string> arguments,
+                                         std::vector<std::string> environment = {},
+                                         std::string directory = "/") {
+  ProcessOptions options;
+  options.program = arguments[0];
+  options.arguments = std::move(arguments);
+  options.environment = std::move(environment);
+  options.directory = std::move(directory);
+  return Process::start(options);
+}
+
+Task<std::string> read_all(Pipe& pipe) {
+  std::string all;
+  char buffer[4096];
+  for (;;) {
+    const size_t got = co_await pipe.read(buffer, sizeof buffer);
+    if (got == 0) co_return all;
+    all.append(buffer, got);
+  }
+}
+
+// What a program writes, up to its end.
+Task<std::string> output_of(std::vector<std::string> arguments) {
+  auto process = start(std::move(arguments), {"PATH=/bin:/usr/bin"});
+  std::string output = co_await read_all((*process)->out());
+  co_await (*process)->wait();
+  EXPECT_EQ((*process)->wait_status(), 0);
+  co_return output;
+}
+
+size_t open_descriptors() {
+  const std::filesystem::directory_iterator list("/proc/self/fd");
+  return static_cast<size_t>(std::distance(begin(list), end(list)));
+}
+
+bool has_children() { return waitpid(-1, nullptr, WNOHANG) >= 0 || errno != ECHILD; }
+
+REAL_TIME_TEST(Process, HasTheSignalsOfAFreshProgram) {
+  sigset_t blocked, before;
+  sigemptyset(&blocked);
+  sigaddset(&blocked, SIGTERM);
+  sigaddset(&blocked, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &blocked, &before);
+  const std::string status = co_await output_of({"/bin/cat", "/proc/self/status"});
+  EXPECT_THAT(status, HasSubstr("SigBlk:\t0000000000000000"));
+  EXPECT_THAT(status, HasSubstr("SigIgn:\t0000000000000000"));
+  sigset_t after;
+  pthread_sigmask(SIG_SETMASK, &before, &after);
+  EXPECT_TRUE(sigismember(&after, SIGTERM));
+  EXPECT_FALSE(sigismember(&after, SIGUSR1));
+}
+
+REAL_TIME_TEST(Process, HasThreeDescriptorsAndAGroupOfItsOwn) {
+  const int stray = open("/dev/null", O_RDONLY);  // not closed at an exec
+  const std::string listed = co_await output_of({"/bin/ls", "/proc/self/fd"});
+  EXPECT_EQ(listed, "0\n1\n2\n3\n");  // 3: ls looks at the folder
+  close(stray);
+  const std::string ids =
+      co_await output_of({"/bin/sh", "-c", "cut -d' ' -f5 /proc/$$/stat; echo $$"});
+  EXPECT_EQ(ids.substr(0, ids.find('\n') + 1), ids.substr(ids.find('\n') + 1));
+}
+
+REAL_TIME_TEST(Process, HasTheEnvironmentItIsGivenAndNoOther) {
+  auto process = start({"/usr/bin/env"}, {"A=1", "B=two words"});
+  const std::string output = co_await read_all((*process)->out());
+  co_await (*process)->wait();
+  EXPECT_EQ(output, "A=1\nB=two words\n");
+}
+
+REAL_TIME_TEST(Process, ThatCannotStartSaysWhy) {
+  const auto missing = start({"/no/such/program"});
+  EXPECT_THAT(std::string(from_absl(missing.status().message())),
+              ContainsRegex("'/no/such/program' cannot be run \\(No such file or directory\\)"));
+  const auto folder = start({"/bin"});
+  EXPECT_THAT(std::string(from_absl(folder.status().message())), HasSubstr("Permission denied"));
+  const auto nowhere = start({"/bin/true"}, {}, "/no/such/folder");
+  EXPECT_THAT(std::string(from_absl(nowhere.status().message())),
+              HasSubstr("cwd '/no/such/folder' cannot be entered"));
+  EXPECT_FALSE(has_children());
+  co_return;
+}
+
+REAL_TIME_TEST(Process, LeavesNoZombieAndNoDescriptor) {
+  const size_t before = open_descriptors();
+  for (int i = 0; i < 50; ++i) {
+    auto process = start({"/bin/true"});
+    if (i % 5 == 0) start({"/no/such/program"}).IgnoreError();
+    if (i % 3 == 0) continue;  // dropped while it may run
+    co_await (*process)->wait();
+    EXPECT_TRUE((*process)->ended().is_set());
+  }
+  EXPECT_EQ(open_descriptors(), before);
+  EXPECT_FALSE(has_children());
+}
+
+REAL_TIME_TEST(Process, DroppedWhileItRunsIsKilled) {
+  auto process = start({"/bin/sleep", "1000"});
+  WEFT_ASSERT(process.ok());
+  process->reset();
+  EXPECT_FALSE(has_children());
+  co_return;
+}
+
+// One that has left the group and holds the pipe must not hold up the reader.
+REAL_TIME_TEST(Process, OutputEndsWithTheProcessThoughAnEscapedChildHoldsIt) {
+  auto process = start({"/bin/sh", "-c", "setsid sleep 1000 & echo $!"}, {"PATH=/bin:/usr/bin"});
+  std::string output;
+  auto read = [](Pipe* pipe, std::string* into) -> Task<void> { *into = co_await read_all(*pipe); };
+  Task<void> reading = read(&(*process)->out(), &output);
+  Task<void> waiting = (*process)->wait();
+  co_await all_of(std::move(reading), std::move(waiting));
+  const int escaped = std::atoi(output.c_str());
+  EXPECT_GT(escaped, 1);
+  // Whether it was killed in the group before it left it is its own race.
+  if (escaped > 1) kill(escaped, SIGKILL);
+}
+
+REAL_TIME_TEST(Process, WriteEndsWhenTheReaderIsGone) {
+  auto process =
+      start({"/bin/sh", "-c", "exec <&-; echo closed; exec sleep 1000"}, {"PATH=/bin:/usr/bin"});
+  char buffer[16];
+  const size_t got = co_await (*process)->out().read(buffer, sizeof buffer);
+  EXPECT_EQ(got, 7u);
+  const bool written = co_await (*process)->in()->write("x\n");
+  EXPECT_FALSE(written);
+  (*process)->signal(SIGKILL);
+  co_await (*process)->wait();
+  EXPECT_EQ(WTERMSIG((*process)->wait_status()), SIGKILL);
+}
+
+}  // namespace
+}  // namespace weft::handlers

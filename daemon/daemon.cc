@@ -21,6 +21,9 @@
 #include <weft/stream/stream_hub.h>
 #include <weft/worker/worker_engine.h>
 
+#include "daemon/admin/http_server.h"
+#include "daemon/admin/metrics.h"
+#include "daemon/admin/pages.h"
 #include "daemon/handlers/handlers.h"
 #include "daemon/logging.h"
 #include "daemon/rpc/job_service.h"
@@ -122,6 +125,9 @@ class Daemon {
             .concurrency = config_.concurrency,
             .max_resident = config_.max_resident};
   }
+  MetricSources metric_sources();
+  bool open_admin();
+  Task<void> run_parts();
   Task<void> serve(TaskGroup& group);
   Task<void> run_worker();
   Task<void> end_jobs();
@@ -136,14 +142,71 @@ class Daemon {
   Registry registry_;             // complete before a worker or a client asks for a type
   WorkerEngine worker_;           // the store's listener: before the store's first verb
   JobService service_;
-  std::unique_ptr<RpcServer> server_;  // last: the first call finds all of the above
+  std::unique_ptr<RpcServer> server_;  // the first call finds all of the above
+  Metrics metrics_{metric_sources()};
+  std::string not_ready_ = "starting";  // empty: takes jobs
+  std::unique_ptr<HttpServer> admin_;   // last: its pages tell of all of the above
   Event worker_ended_;
   int exit_code_ = 0;
 };
 
+MetricSources Daemon::metric_sources() {
+  MetricSources sources;
+  sources.version = WEFT_VERSION;
+  sources.store = store_.get();
+  sources.hub = &hub_;
+  sources.executor = &executor_;
+  sources.worker = &worker_;
+  sources.slots = config_.concurrency;
+  sources.resident_jobs = config_.max_resident;
+  sources.calls = [this] {
+    const RpcServerStats stats = server_ == nullptr ? RpcServerStats() : server_->stats();
+    return CallMetrics{.connections = stats.connections,
+                       .connections_limit = limits::kConnections,
+                       .connections_refused = stats.connections_refused,
+                       .calls = stats.calls,
+                       .calls_limit = limits::kCalls,
+                       .calls_arrived = stats.calls_arrived,
+                       .calls_refused = stats.calls_refused};
+  };
+  sources.admin = [this] { return admin_->stats(); };
+  sources.log_lines_dropped = &log_lines_dropped;
+  return sources;
+}
+
+bool Daemon::open_admin() {
+  auto not_ready = [this] {
+    return not_ready_.empty() ? store_not_ready(store_->stats().health) : not_ready_;
+  };
+  HttpServerOptions options;
+  options.address = config_.admin_address;
+  options.port = config_.admin_port;
+  auto admin = HttpServer::open(std::move(options), admin_pages(metrics_, not_ready));
+  if (!admin.ok()) {
+    exit_code_ = refuse_to_start(admin.status());
+    return false;
+  }
+  admin_ = *std::move(admin);
+  return true;
+}
+
+// The admin pages are there first and gone last: they tell of a start and of an end that hang.
+Task<int> Daemon::run() {
+  auto body = [this](TaskGroup& group) -> Task<void> {
+    if (open_admin()) {
+      group.start([this] { return admin_->run(); });
+      co_await run_parts();
+    }
+    co_await store_->close();  // commits what is left and frees the file for the next daemon
+    group.cancel(CancelReason::kShutdown);
+  };
+  co_await with_group(body);
+  co_return exit_code_;
+}
+
 // The groups nest as the parts need each other: calls end before the worker is gone, and both
 // before the hub stops.
-Task<int> Daemon::run() {
+Task<void> Daemon::run_parts() {
   auto with_hub = [this](TaskGroup& hub_group) -> Task<void> {
     hub_group.start([this] { return hub_.run(); });
     auto with_calls = [this](TaskGroup& group) -> Task<void> { co_await serve(group); };
@@ -151,8 +214,6 @@ Task<int> Daemon::run() {
     hub_group.cancel(CancelReason::kShutdown);  // the last producer is gone
   };
   co_await with_group(with_hub);
-  co_await store_->close();  // commits what is left and frees the file for the next daemon
-  co_return exit_code_;
 }
 
 Task<void> Daemon::run_worker() {
@@ -171,8 +232,10 @@ Task<void> Daemon::serve(TaskGroup& group) {
   }
   server_ = *std::move(server);
   group.start([this] { return run_worker(); });  // jobs left from the last time start now
-  std::printf("weftd ready grpc=%s admin=- store=%s worker=%s\n",
-              host_and_port(config_.listen_address, server_->port()).c_str(), config_.store.c_str(),
+  not_ready_.clear();
+  std::printf("weftd ready grpc=%s admin=%s store=%s worker=%s\n",
+              host_and_port(config_.listen_address, server_->port()).c_str(),
+              host_and_port(config_.admin_address, admin_->port()).c_str(), config_.store.c_str(),
               name_.c_str());
   std::fflush(stdout);
   spdlog::info("serving on {} with {} executor threads",
@@ -182,6 +245,7 @@ Task<void> Daemon::serve(TaskGroup& group) {
   spdlog::info("{}: jobs may go on for {} ms", number == SIGINT ? "SIGINT" : "SIGTERM",
                config_.grace_ms);
   group.start([this] { return exit_at_next_signal(&signals_); });
+  not_ready_ = "draining: this daemon is about to end";
   server_->set_serving(false);  // load balancers stop sending
   service_.drain();             // new jobs belong to another daemon
   co_await within(std::chrono::milliseconds(config_.grace_ms + limits::kUnwindMs), "jobs",

@@ -139,8 +139,10 @@ void start_logging(const std::string& level, LogFormat format) {
   gpr_set_log_function(&log_for_grpc);
 }
 
+uint64_t log_lines_dropped() { return spdlog::thread_pool()->overrun_counter(); }
+
 bool stop_logging() {
-  if (const size_t dropped = spdlog::thread_pool()->overrun_counter(); dropped > 0) {
+  if (const uint64_t dropped = log_lines_dropped(); dropped > 0) {
     spdlog::warn("{} log lines were dropped because stderr was not read fast enough", dropped);
   }
   gpr_set_log_function(nullptr);

@@ -3,6 +3,7 @@
 
 #include <spdlog/formatter.h>
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -19,6 +20,7 @@ LogFormat log_format_of(int fd);
 // it, and only _exit() ends the process.
 void start_logging(const std::string& level, LogFormat format);
 bool stop_logging();
+uint64_t log_lines_dropped();
 // Writes to stderr what the process has to say before it ends; gives up after
 // limits::kLogFlushMs.
 void write_last_words(std::string_view text);

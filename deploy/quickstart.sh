@@ -29,7 +29,8 @@ trap 'exit 130' INT TERM
 
 say "3/5 start weftd on its embedded store"
 mkfifo "$state/ready"
-build/bin/weftd --listen 127.0.0.1:0 --store "sqlite:$state/weft.db" --allow-root "$(pwd -P)" \
+build/bin/weftd --listen 127.0.0.1:0 --admin 127.0.0.1:0 --store "sqlite:$state/weft.db" \
+  --allow-root "$(pwd -P)" \
   >"$state/ready" 2>"$state/log" &
 daemon=$!
 exec 3<"$state/ready"

@@ -28,6 +28,7 @@ class HubImpl {
   Store& store() { return store_; }
   const StreamHubOptions& options() const { return options_; }
   StreamHubStats& stats() { return stats_; }
+  size_t streams() const { return streams_.size(); }
   uint64_t next_serial() { return ++serial_; }
 
   StreamStatePtr state_of(const std::string& job_id);

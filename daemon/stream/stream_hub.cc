@@ -80,6 +80,7 @@ Task<bool> HubImpl::append_once() {
     ProducerImpl* producer = flight.producer();
     if (answers[i].ok()) {
       stats_.chunks_committed += flight.block->count();
+      stats_.bytes_committed += flight.block->bytes.size();
       flight.state->publish(flight.block);
       if (producer != nullptr) producer->on_stored(*flight.block);
     } else if (answers[i].code() == StatusCode::kUnavailable) {
@@ -206,7 +207,9 @@ void StreamHub::on_progress(const std::string& job_id, const v1::Progress& progr
 
 StreamHubStats StreamHub::stats() const {
   impl_->check_thread();
-  return impl_->stats();
+  StreamHubStats stats = impl_->stats();
+  stats.streams = impl_->streams();
+  return stats;
 }
 
 }  // namespace weft

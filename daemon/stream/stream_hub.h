@@ -29,7 +29,9 @@ struct StreamHubOptions {
 
 struct StreamHubStats {
   uint64_t chunks_committed = 0;
-  uint64_t appends = 0;  // store transactions
+  uint64_t bytes_committed = 0;  // of those chunks
+  uint64_t appends = 0;          // store transactions
+  size_t streams = 0;            // written or read now
   size_t readers = 0;
   size_t producers = 0;
   uint64_t readers_detached = 0;  // for holding a full stream too long

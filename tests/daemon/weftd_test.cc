@@ -61,7 +61,7 @@ TEST(Weftd, PrintsOneReadyLineAndEndsOnSigterm) {
   for (const int number : {SIGTERM, SIGINT}) {
     Daemon daemon;
     EXPECT_THAT(daemon.ready_line(),
-                ::testing::MatchesRegex("weftd ready grpc=127.0.0.1:[0-9]+ admin=- "
+                ::testing::MatchesRegex("weftd ready grpc=127.0.0.1:[0-9]+ admin=127.0.0.1:[0-9]+ "
                                         "store=memory: worker=[^ ]+"));
     daemon.process().signal(number);
     const Ended ended = daemon.process().wait();
@@ -73,6 +73,8 @@ TEST(Weftd, PrintsOneReadyLineAndEndsOnSigterm) {
 TEST(Weftd, RefusesAPortInUse) {
   Daemon first;
   expect_refusal({.store = "memory:", .listen = first.address(), .arguments = {}}, 1, "in use");
+  expect_refusal({.store = "memory:", .admin = first.admin_address(), .arguments = {}}, 1,
+                 first.admin_address() + " is in use");
 }
 
 TEST(Weftd, RefusesASecondDaemonOnTheFile) {

@@ -47,9 +47,9 @@ class Commands : public ::testing::Test {
 };
 
 TEST_F(Commands, TheReadyLineNamesWhatRuns) {
-  EXPECT_THAT(
-      daemon_.ready_line(),
-      MatchesRegex("weftd ready grpc=127\\.0\\.0\\.1:[0-9]+ admin=- store=memory:? worker=.+"));
+  EXPECT_THAT(daemon_.ready_line(),
+              MatchesRegex("weftd ready grpc=127\\.0\\.0\\.1:[0-9]+ admin=127\\.0\\.0\\.1:[0-9]+ "
+                           "store=memory:? worker=.+"));
 }
 
 TEST_F(Commands, SubmitPrintsTheIdAlone) {

@@ -29,8 +29,8 @@ std::string weftd_path() { return WEFT_BIN_DIR "/weftd"; }
 std::string weft_path() { return WEFT_BIN_DIR "/weft"; }
 
 std::vector<std::string> daemon_command(const DaemonOptions& options) {
-  std::vector<std::string> command = {weftd_path(), "--listen", options.listen, "--store",
-                                      options.store};
+  std::vector<std::string> command = {weftd_path(),  "--listen", options.listen, "--admin",
+                                      options.admin, "--store",  options.store};
   command.insert(command.end(), options.arguments.begin(), options.arguments.end());
   return command;
 }
@@ -43,7 +43,13 @@ Daemon::Daemon(DaemonOptions options) : process_(daemon_command(options)) {
     return;
   }
   ready_line_ = *line;
-  address_ = line->substr(prefix.size(), line->find(' ', prefix.size()) - prefix.size());
+  address_ = field("grpc");
+  admin_address_ = field("admin");
+}
+
+std::string Daemon::field(const std::string& name) const {
+  const size_t begin = ready_line_.find(" " + name + "=") + name.size() + 2;
+  return ready_line_.substr(begin, ready_line_.find(' ', begin) - begin);
 }
 
 Process Daemon::start_weft(std::vector<std::string> arguments) const {

@@ -29,6 +29,7 @@ void write_file(const std::string& path, const std::string& content);
 struct DaemonOptions {
   std::string store = "memory:";
   std::string listen = "127.0.0.1:0";
+  std::string admin = "127.0.0.1:0";
   std::vector<std::string> arguments;
 };
 
@@ -39,6 +40,7 @@ class Daemon {
   explicit Daemon(DaemonOptions options = {});
 
   const std::string& address() const { return address_; }
+  const std::string& admin_address() const { return admin_address_; }
   const std::string& ready_line() const { return ready_line_; }
   Process& process() { return process_; }
 
@@ -51,9 +53,13 @@ class Daemon {
                      std::vector<std::string> more = {}) const;
 
  private:
+  // A value of the ready line.
+  std::string field(const std::string& name) const;
+
   Process process_;
   std::string ready_line_;
   std::string address_;
+  std::string admin_address_;
 };
 
 // Paths of the programs under test.

@@ -5,10 +5,9 @@
 #include <string_view>
 
 #include <weft/base/status.h>
+#include <weft/base/utf8.h>
 
 namespace weft {
-
-bool is_utf8(std::string_view bytes);
 
 // OK, or INVALID_ARGUMENT naming `field`.
 Status check_text(std::string_view field, std::string_view text);

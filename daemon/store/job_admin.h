@@ -13,9 +13,9 @@ namespace weft {
 
 // Which jobs: all that match every field which is set.
 struct JobFilter {
-  std::vector<v1::JobState> states;  // empty: any
-  std::string queue;                 // empty: any
-  std::string type;                  // empty: any
+  std::vector<v1::JobState> states = {};  // empty: any
+  std::string queue = {};                 // empty: any
+  std::string type = {};                  // empty: any
 };
 
 class JobPage {

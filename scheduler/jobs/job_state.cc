@@ -24,6 +24,7 @@ constexpr Transition kTransitions[] = {
     {JobState::kRunning, JobEvent::kFail, JobState::kDead, JobState::kCancelled},
     {JobState::kRunning, JobEvent::kStop, JobState::kCancelled, JobState::kCancelled},
     {JobState::kRunning, JobEvent::kCancel, JobState::kRunning, JobState::kRunning},
+    {JobState::kDead, JobEvent::kRetry, JobState::kQueued, JobState::kQueued},
 };
 
 }  // namespace

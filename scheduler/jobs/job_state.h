@@ -32,10 +32,11 @@ enum class JobEvent : uint8_t {
   kStop,  // the attempt settles as cancelled
   kCancel,
   kExpire,
+  kRetry,  // by hand
 };
 inline constexpr JobEvent kAllJobEvents[] = {
-    JobEvent::kDue,  JobEvent::kTake, JobEvent::kRelease, JobEvent::kCrash, JobEvent::kSucceed,
-    JobEvent::kFail, JobEvent::kStop, JobEvent::kCancel,  JobEvent::kExpire};
+    JobEvent::kDue,  JobEvent::kTake, JobEvent::kRelease, JobEvent::kCrash,  JobEvent::kSucceed,
+    JobEvent::kFail, JobEvent::kStop, JobEvent::kCancel,  JobEvent::kExpire, JobEvent::kRetry};
 
 std::string_view to_string(JobState state);  // "succeeded"…
 
@@ -44,7 +45,7 @@ std::string_view to_string(JobState state);  // "succeeded"…
 // Cancelling a running job changes no state: it sets the flag.
 std::optional<JobState> next_state(JobState state, JobEvent event, bool cancel_requested);
 
-// It has come to its end; nothing changes it any more.
+// It has come to its end; only a retry by hand changes it, and that only when it is dead.
 bool is_finished(JobState state);
 
 // The event by which an attempt settles as `end`, or nothing when no attempt can end that way.

@@ -37,7 +37,16 @@ TEST(CheckSpec, AcceptsEverythingAtItsBound) {
   spec.set_content_type(std::string(limits::kContentTypeBytes, 'x'));
   (*spec.mutable_metadata())["key"] = std::string(limits::kMetadataBytes - 3, 'x');
   spec.mutable_stream_grace()->set_seconds(86'400);
-  const Status status = check_spec(spec);
+  spec.set_idempotency_key(std::string(limits::kIdempotencyKeyBytes, 'k'));
+  spec.mutable_retention()->set_seconds(limits::kDurationSecondsMax);
+  spec.mutable_attempt_timeout()->set_seconds(limits::kDurationSecondsMax);
+  Status status = check_spec(spec);
+  EXPECT_TRUE(status.ok()) << status;
+  spec.mutable_retention()->set_seconds(0);
+  spec.mutable_attempt_timeout()->set_seconds(0);
+  spec.mutable_attempt_timeout()->set_nanos(1);
+  spec.set_idempotency_key("order 66, \u00fcber \u20ac");
+  status = check_spec(spec);
   EXPECT_TRUE(status.ok()) << status;
 }
 
@@ -84,6 +93,40 @@ TEST(CheckSpec, RefusesAGraceOutsideOfADay) {
     spec.mutable_stream_grace()->set_seconds(seconds);
     spec.mutable_stream_grace()->set_nanos(nanos);
     expect_refused(spec, "stream_grace", "one day");
+  }
+}
+
+TEST(CheckSpec, RefusesDurationsOutsideOfThirtyDays) {
+  const int64_t limit = limits::kDurationSecondsMax;
+  for (const auto& [seconds, nanos] : {std::pair<int64_t, int32_t>{-1, 0},
+                                       {0, -1},
+                                       {limit, 1},
+                                       {limit + 1, 0},
+                                       {INT64_MAX, 0},
+                                       {1, 1'000'000'000}}) {
+    v1::JobSpec spec = good();
+    spec.mutable_retention()->set_seconds(seconds);
+    spec.mutable_retention()->set_nanos(nanos);
+    expect_refused(spec, "retention", "30 days");
+    spec = good();
+    spec.mutable_attempt_timeout()->set_seconds(seconds);
+    spec.mutable_attempt_timeout()->set_nanos(nanos);
+    expect_refused(spec, "attempt_timeout", "30 days");
+  }
+  v1::JobSpec spec = good();
+  spec.mutable_attempt_timeout();
+  expect_refused(spec, "attempt_timeout", "more than 0 s");
+}
+
+TEST(CheckSpec, RefusesKeysThatAreNoNames) {
+  v1::JobSpec spec = good();
+  spec.set_idempotency_key(std::string(limits::kIdempotencyKeyBytes + 1, 'k'));
+  expect_refused(spec, "idempotency_key", "128");
+  for (const std::string& key : {std::string("a\nb"), std::string("a\0b", 3), std::string("\x7f"),
+                                 std::string("\xff"), std::string("\xc3")}) {
+    spec = good();
+    spec.set_idempotency_key(key);
+    expect_refused(spec, "idempotency_key", "UTF-8");
   }
 }
 

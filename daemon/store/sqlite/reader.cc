@@ -1,6 +1,8 @@
 // Reading jobs, chunks and sends.
 #include <algorithm>
 
+#include <weft/base/limits.h>
+#include <weft/store/job_list.h>
 #include <weft/store/job_record.h>
 #include <weft/store/sqlite/reader.h>
 
@@ -25,7 +27,9 @@ Reader::Reader(Database& database, const SegmentLog& segments)
       select_row_(database, "SELECT row, record FROM job WHERE id = ?1"),
       select_sends_(database,
                     "SELECT number, value FROM send WHERE job = ?1 AND number > ?2"
-                    " ORDER BY number") {}
+                    " ORDER BY number"),
+      scan_jobs_(database, kScanJobs),
+      last_send_(database, "SELECT coalesce(max(number), 0) FROM send WHERE job = ?1") {}
 
 StatusOr<v1::Job> Reader::get(const std::string& job_id, bool with_payload) {
   Statement& select = with_payload ? select_job_with_payload_ : select_job_;
@@ -38,10 +42,47 @@ StatusOr<v1::Job> Reader::get(const std::string& job_id, bool with_payload) {
     database_.note(SQLITE_CORRUPT);
     return failed();
   }
-  // The log's index runs ahead of the record, which a running job's chunks do not rewrite.
-  const uint64_t stored = segments_.extent(found.row).last_sequence;
-  found.job.set_last_sequence(std::max(found.job.last_sequence(), stored));
+  add_extent(found.row, found.job);
   return std::move(found.job);
+}
+
+void Reader::add_extent(int64_t row, v1::Job& job) const {
+  job.set_last_sequence(std::max(job.last_sequence(), segments_.extent(row).last_sequence));
+}
+
+StatusOr<JobPage> Reader::list(const JobFilter& filter, const std::string& position,
+                               size_t max_jobs) {
+  const StatusOr<int64_t> before = parse_position(position);
+  if (!before.ok()) return before.status();
+  JobPage page;
+  size_t looked_at = 0;
+  int64_t last_row = *before;
+  scan_jobs_.bind(1, *before);
+  while (scan_jobs_.next()) {
+    if (page.jobs.size() == max_jobs || looked_at == limits::kListScan) {
+      scan_jobs_.reset();
+      page.next = to_position(last_row);
+      break;
+    }
+    ++looked_at;
+    last_row = scan_jobs_.integer(0);
+    const auto state = static_cast<v1::JobState>(scan_jobs_.integer(8));
+    if (!matches_state_and_queue(filter, state, scan_jobs_.bytes(9))) continue;
+    JobRow found;
+    if (!read_job_row(scan_jobs_, false, found)) {
+      scan_jobs_.reset();
+      database_.note(SQLITE_CORRUPT);
+      break;
+    }
+    if (!matches_type(filter, found.job.spec().type())) continue;
+    last_send_.bind(1, found.row);
+    if (last_send_.next()) found.job.set_last_send(static_cast<uint64_t>(last_send_.integer(0)));
+    last_send_.reset();
+    add_extent(found.row, found.job);
+    page.jobs.push_back(std::move(found.job));
+  }
+  if (!database_.ok()) return failed();
+  return page;
 }
 
 StatusOr<StreamPage> Reader::read(const std::string& job_id, uint64_t from_sequence,
@@ -58,6 +99,9 @@ StatusOr<StreamPage> Reader::read(const std::string& job_id, uint64_t from_seque
     StreamPage page;
     page.first_sequence = extent.first_sequence;
     page.last_sequence = extent.last_sequence;
+    if (extent.last_sequence == 0 && !is_there(job_id)) {
+      return database_.ok() ? unknown_job(job_id) : failed();  // removed since the first look
+    }
     size_t bytes = 0;
     bool gone = false;
     for (const Span& span : spans) {
@@ -74,6 +118,13 @@ StatusOr<StreamPage> Reader::read(const std::string& job_id, uint64_t from_seque
   }
   return retry_error(StatusCode::kUnavailable,
                      "the stream of job " + job_id + " is being trimmed: try again", kRetryMs);
+}
+
+bool Reader::is_there(const std::string& job_id) {
+  select_row_.bind_text(1, job_id);
+  const bool found = select_row_.next();
+  select_row_.reset();
+  return found;
 }
 
 std::shared_ptr<ChunkBlock> Reader::read_span(const Span& span) {

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include <weft/store/job_admin.h>
 #include <weft/store/sqlite/database.h>
 #include <weft/store/sqlite/operation_thread.h>
 #include <weft/store/sqlite/segment_log.h>
@@ -19,8 +20,12 @@ class Reader {
   StatusOr<v1::Job> get(const std::string& job_id, bool with_payload);
   StatusOr<StreamPage> read(const std::string& job_id, uint64_t from_sequence, size_t max_bytes);
   StatusOr<std::vector<StoredSend>> read_sends(const std::string& job_id, uint64_t after);
+  StatusOr<JobPage> list(const JobFilter& filter, const std::string& position, size_t max_jobs);
 
  private:
+  bool is_there(const std::string& job_id);
+  // The log's index runs ahead of the record, which a running job's chunks do not rewrite.
+  void add_extent(int64_t row, v1::Job& job) const;
   // UNAVAILABLE after a statement that failed; the connection is usable again.
   Status failed();
   // Null: the segment is gone.
@@ -32,6 +37,8 @@ class Reader {
   Statement select_job_with_payload_;
   Statement select_row_;
   Statement select_sends_;
+  Statement scan_jobs_;
+  Statement last_send_;
 };
 
 class ReaderThread final : public OperationThread {

@@ -13,6 +13,8 @@ static_assert(std::endian::native == std::endian::little, "segments are stored l
 
 // A segment is cut here, so that reading its end walks a bounded chain of pages.
 constexpr size_t kSegmentBytes = 1 << 20;
+// The trim that leaves nothing, not even a stream to go on with.
+constexpr uint64_t kRemoved = UINT64_MAX;
 
 // How a span stands in the `spans` column.
 struct StoredSpan {
@@ -48,9 +50,30 @@ void SegmentLog::load(Database& database) {
       const Span span{segment,      stored.first_sequence,
                       stored.count, stored.offset,
                       stored.size,  static_cast<ChunkBlock::Kind>(stored.kind)};
+      newest_job_ = std::max(newest_job_, stored.job);
       insert(stored.job, span);
     }
     if (living_[segment] == 0) bury(segment);
+  }
+  forget_jobs_that_are_gone(database);
+}
+
+void SegmentLog::forget_jobs_that_are_gone(Database& database) {
+  Statement select(database, "SELECT 1 FROM job WHERE row = ?1");
+  std::vector<int64_t> gone;
+  for (const auto& [job, stream] : streams_) {
+    select.bind(1, job);
+    if (!select.next()) gone.push_back(job);
+    select.reset();
+  }
+  if (!database.ok()) return;
+  for (const int64_t job : gone) {
+    Ring<Span>& spans = streams_.at(job)->spans;
+    while (!spans.empty()) {
+      const int64_t segment = spans.pop_front().segment;
+      if (--living_[segment] == 0) bury(segment);
+    }
+    streams_.erase(job);
   }
 }
 
@@ -114,9 +137,17 @@ void SegmentLog::find_emptied(std::vector<int64_t>& segments) const {
 void SegmentLog::publish() {
   std::lock_guard lock(mutex_);
   dead_.clear();
-  for (const auto& [job, first_sequence] : trims_) cut_head(job, first_sequence);
+  for (const auto& [job, first_sequence] : trims_) {
+    if (first_sequence == kRemoved && !streams_.contains(job)) continue;
+    cut_head(job, first_sequence);
+    if (first_sequence == kRemoved) streams_.erase(job);
+  }
   for (size_t i = 0; i < full_.size(); ++i) living_[next_segment_ + static_cast<int64_t>(i)] = 0;
-  for (const Staged& staged : staged_) insert(staged.job, staged.span);
+  for (const Staged& staged : staged_) {
+    const auto trim = trims_.find(staged.job);
+    if (trim != trims_.end() && trim->second == kRemoved) continue;
+    insert(staged.job, staged.span);
+  }
   for (size_t i = 0; i < full_.size(); ++i) {
     // Trimmed in the transaction that wrote it.
     const int64_t segment = next_segment_ + static_cast<int64_t>(i);
@@ -169,6 +200,8 @@ void SegmentLog::trim(int64_t job, uint64_t first_sequence) {
   uint64_t& staged = trims_[job];
   staged = std::max(staged, first_sequence);
 }
+
+void SegmentLog::remove(int64_t job) { trims_[job] = kRemoved; }
 
 uint64_t SegmentLog::first_sequence(int64_t job) const {
   const auto staged = trims_.find(job);

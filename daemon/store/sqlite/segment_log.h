@@ -42,11 +42,15 @@ class SegmentLog {
 
   // Reads the file, before anybody else asks. Check database.ok() after it.
   void load(Database& database);
+  // No span of an older or newer job than this one was loaded.
+  int64_t newest_job() const { return newest_job_; }
 
   // Adds to the transaction. write() puts it into rows; publish() lets it be seen, all at once, and
   // discard() forgets it: nobody sees what a transaction that failed would have done.
   void stage(int64_t job, const ChunkBlock& block);
   void trim(int64_t job, uint64_t first_sequence);
+  // Forgets the whole stream: its job is gone, and its row is never another job's.
+  void remove(int64_t job);
   // Inserts what is staged and deletes segments in which nothing lives.
   void write(Statement& insert, Statement& remove);
   void publish();
@@ -76,6 +80,8 @@ class SegmentLog {
   void insert(int64_t job, const Span& span);
   void cut_head(int64_t job, uint64_t first_sequence);
   void bury(int64_t segment);
+  // What stands in segments that it shares with living streams is skipped when they are loaded.
+  void forget_jobs_that_are_gone(Database& database);
   Stream& stream(int64_t job);
 
   std::vector<Staged> staged_;
@@ -84,6 +90,7 @@ class SegmentLog {
   size_t cut_at_ = 0;                             // staged_ from here on is in data_
   absl::flat_hash_map<int64_t, uint64_t> trims_;  // job → its new first sequence
   int64_t next_segment_ = 1;
+  int64_t newest_job_ = 0;
   std::vector<int64_t> dead_;  // nothing lives in them, but their rows are there
 
   mutable std::mutex mutex_;  // guards what follows; the commit thread alone changes it

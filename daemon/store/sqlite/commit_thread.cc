@@ -1,5 +1,4 @@
 // Transactions, their failure, and checkpoints.
-#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 
@@ -44,12 +43,8 @@ BatchResult CommitThread::process(OperationList batch) {
   }
   if (begun) {
     OperationContext context{.writer = &writer_, .reader = nullptr};
-    int64_t wall_ns = 0;
-    for (const auto& operation : batch) {
-      operation->run(context);
-      wall_ns = std::max(wall_ns, operation->wall_ns);
-    }
-    writer_.finish_transaction(wall_ns);
+    for (const auto& operation : batch) operation->run(context);
+    writer_.finish_transaction();
     commit_.run();
   }
   if (begun && database_.ok()) {
@@ -72,9 +67,6 @@ BatchResult CommitThread::process(OperationList batch) {
   result.operations = std::move(batch);
   stats_.queued_jobs = writer_.queued();
   stats_.running_jobs = writer_.running();
-  stats_.suspect_jobs = writer_.suspects();
-  stats_.finished_jobs = writer_.finished();
-  stats_.removed_jobs = writer_.removed();
   stats_.stale_tokens = writer_.stale_tokens();
   result.stats = stats_;
   result.has_stats = true;

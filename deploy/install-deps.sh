@@ -31,10 +31,17 @@ packages=(
   prometheus-cpp-dev      # metrics and their text form
   libsystemd-dev          # notification, watchdog, socket activation
   nlohmann-json3-dev      # JSON payloads
+  python3-grpcio          # a test's client in Python, and…
+  python3-protobuf        # …the messages it sends
   libgtest-dev
   libgmock-dev
   libbenchmark-dev
 )
+# A test's client in JavaScript. A Node.js that is there already stays: Debian's npm conflicts with
+# one of another origin.
+if ! command -v node >/dev/null || ! command -v npm >/dev/null; then
+  packages+=(nodejs npm)
+fi
 
 case "${1:-}" in
   "") ;;

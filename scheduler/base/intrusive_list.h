@@ -58,6 +58,12 @@ class IntrusiveList {
     static_cast<Node&>(item).unlink();
     return &item;
   }
+  // One member after the other; null at the end.
+  T* first() { return empty() ? nullptr : &front(); }
+  T* next(T& item) {
+    Node* node = static_cast<Node&>(item).next_;
+    return node == &head_ ? nullptr : static_cast<T*>(node);
+  }
   // Calls visit(item) for each member; visit may unlink that member, nothing else.
   template <typename Visit>
   void for_each(Visit visit) {

@@ -114,6 +114,8 @@ inline constexpr size_t kMetricTypes = 200;                // job types and queu
 inline constexpr int64_t kStallMs = 100;       // a task that holds the loop longer is named
 inline constexpr int64_t kStallLogMs = 1000;   // at most so often
 inline constexpr size_t kDumpBytes = 4 << 20;  // a dump of all tasks is cut here
+inline constexpr size_t kDumpTasks = 20'000;   // …or here: the loop stands still meanwhile
+inline constexpr size_t kDumpDepth = 64;       // tasks within tasks that a dump shows
 inline constexpr int64_t kHungMs = 30'000;     // no beat this long: the watchdog is not fed
 
 // gRPC.

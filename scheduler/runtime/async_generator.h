@@ -90,9 +90,9 @@ class [[nodiscard]] AsyncGenerator {
       if (!handle_.promise().consumer) check_cancelled();  // a body not started never starts
       return false;
     }
-    void await_suspend(std::coroutine_handle<> consumer) noexcept {
+    void await_suspend(std::coroutine_handle<> consumer) {
       promise_type& promise = handle_.promise();
-      WEFT_DCHECK(!promise.running, "one task at a time asks a generator");
+      if (promise.running) [[unlikely]] internal::refuse_second_await("a generator's next value");
       promise.running = true;
       EventLoop* loop = EventLoop::current();
       promise.consumer = consumer;

@@ -24,6 +24,36 @@ std::string_view to_string(CancelReason reason) {
   return "unknown";
 }
 
+namespace {
+
+class CopiedName final : public TaskName {
+ public:
+  explicit CopiedName(std::string text) : text_(std::move(text)) {}
+  size_t write(char* out, size_t size) const noexcept override { return text_.copy(out, size); }
+  void release() noexcept override { delete this; }
+
+ private:
+  const std::string text_;
+};
+
+}  // namespace
+
+std::string TaskContext::name() const {
+  char text[kNameBytes];
+  return std::string(text, name_ == nullptr ? 0 : name_->write(text, sizeof(text)));
+}
+
+void TaskContext::set_name(std::string name) { set_name(new CopiedName(std::move(name))); }
+
+const TaskContext* named_task(const TaskContext& context) noexcept {
+  if (context.name_writer() != nullptr) return &context;
+  for (const CancelScope* scope = context.scope(); scope != nullptr; scope = scope->parent()) {
+    const TaskContext* owner = scope->owner();
+    if (owner != nullptr && owner->name_writer() != nullptr) return owner;
+  }
+  return nullptr;
+}
+
 CancelScope::~CancelScope() {
   WEFT_CHECK(tasks_.empty() && inner_.empty(), "a scope outlives everything that runs in it");
   if (armed()) EventLoop::current()->disarm(*this);
@@ -96,6 +126,7 @@ Task<bool> CancelScope::run(Task<void> task) {
 ScopeEntry::ScopeEntry(CancelScope& scope) : scope_(scope) {
   TaskContext& context = *EventLoop::current()->context();
   scope_.attach_to(context.scope_);
+  scope_.owner_ = &context;
   context.scope_ = &scope_;
   scope_.tasks_.push_back(context);
 }
@@ -104,6 +135,7 @@ ScopeEntry::ScopeEntry(CancelScope& scope, CancelScope& around)
     : scope_(scope), back_(EventLoop::current()->context()->scope_) {
   scope_.attach_to(&around);
   TaskContext& context = *EventLoop::current()->context();
+  scope_.owner_ = &context;
   context.scope_ = &scope_;
   scope_.tasks_.push_back(context);
 }
@@ -116,11 +148,16 @@ ScopeEntry::~ScopeEntry() {
     context->scope_ = back_ != nullptr ? back_ : scope_.parent_;
     context->scope_->tasks_.push_back(*context);
   }
+  scope_.owner_ = nullptr;
   scope_.detach();
 }
 
 void GeneratorScopes::put_back(TaskContext& context) {
   outermost->attach_to(base);
+  // The generator may be another task's now.
+  for (CancelScope* scope = innermost; scope != base; scope = scope->parent_) {
+    scope->owner_ = &context;
+  }
   context.scope_ = innermost;
   innermost->tasks_.push_back(context);
   outermost = innermost = nullptr;

@@ -51,6 +51,19 @@ class Cancelled {
   CancelReason reason_;
 };
 
+// What a task is called, for people.
+class TaskName {
+ public:
+  // Writes at most `size` bytes and returns how many. Async-signal-safe: a task that holds the loop
+  // is named from a signal handler.
+  virtual size_t write(char* out, size_t size) const noexcept = 0;
+  // The task ended or has another name now.
+  virtual void release() noexcept {}
+
+ protected:
+  ~TaskName() = default;
+};
+
 // One logical task. Lives in the frame of its outermost coroutine. Thread: the loop's.
 class TaskContext : public ListNode<TaskContext> {
  public:
@@ -59,8 +72,28 @@ class TaskContext : public ListNode<TaskContext> {
   State state() const { return state_; }
   CancelScope* scope() const { return scope_; }
   Waiter* waiter() const { return waiter_; }
-  std::string_view name() const { return name_ == nullptr ? std::string_view() : *name_; }
-  void set_name(std::string name) { name_ = std::make_unique<std::string>(std::move(name)); }
+  // Empty: it has none. At most kNameBytes.
+  std::string name() const;
+  const TaskName* name_writer() const { return name_; }
+  void set_name(std::string name);
+  // Does not copy: `name` (null: none) outlives the task, or the next set_name().
+  void set_name(TaskName* name) {
+    TaskName* old = name_;
+    name_ = name;
+    if (old != nullptr) old->release();
+  }
+  // For how long it has been parked at `now_ns` of its loop, give or take 17 ms. REQUIRES: kParked.
+  int64_t parked_ns(int64_t now_ns) const {
+    return static_cast<int64_t>(ticks(now_ns) - parked_ticks_) << kTickShift;
+  }
+
+  static constexpr size_t kNameBytes = 256;
+
+ protected:
+  TaskContext() = default;
+  ~TaskContext() {
+    if (name_ != nullptr) name_->release();
+  }
 
  private:
   friend class EventLoop;
@@ -72,12 +105,21 @@ class TaskContext : public ListNode<TaskContext> {
   friend class RootTask;
   friend void start_root(TaskContext& context, std::coroutine_handle<> handle, CancelScope& scope);
 
+  // 32 bits in the padding behind the state cost a parked job nothing, and last for two years.
+  static constexpr int kTickShift = 24;
+  static uint32_t ticks(int64_t now_ns) { return static_cast<uint32_t>(now_ns >> kTickShift); }
+
   std::coroutine_handle<> handle_;
   Waiter* waiter_ = nullptr;
   CancelScope* scope_ = nullptr;
   State state_ = State::kNew;
-  std::unique_ptr<std::string> name_;  // for people; most contexts have none
+  uint32_t parked_ticks_;  // set by park()
+  TaskName* name_ = nullptr;  // last: most contexts have none, and a resume does not look at it
 };
+
+// The task itself when it has a name, else the next one around it that has; null: none has.
+// Async-signal-safe.
+const TaskContext* named_task(const TaskContext& context) noexcept;
 
 // Called with each context that a parked one waits for.
 class BlockerVisitor {
@@ -148,6 +190,9 @@ class CancelScope : public ListNode<CancelScope>, private Timer {
   // Whether tasks in it are cancelled, by itself or by a scope around it.
   bool cancelled() const { return effective_ != CancelReason::kNone; }
   CancelReason reason() const { return effective_; }
+  // The task that entered it last; the others in it are that one's children. Null: nobody did.
+  TaskContext* owner() const { return owner_; }
+  const CancelScope* parent() const { return parent_; }
 
   // Runs `task` in this scope. True: it finished. False: this scope was cancelled and the task has
   // unwound. Throws what the task threw, and Cancelled when a scope around it was cancelled.
@@ -167,6 +212,7 @@ class CancelScope : public ListNode<CancelScope>, private Timer {
  private:
   friend class Waiter;
   friend class ScopeEntry;
+  friend class TaskTree;
   friend struct GeneratorScopes;
   friend void start_root(TaskContext& context, std::coroutine_handle<> handle, CancelScope& scope);
   template <typename F, typename... Args>
@@ -174,12 +220,14 @@ class CancelScope : public ListNode<CancelScope>, private Timer {
   void deliver(CancelReason reason);
   void fire() override;
 
-  CancelScope* parent_ = nullptr;
-  IntrusiveList<TaskContext, TaskContext> tasks_;
-  IntrusiveList<CancelScope, CancelScope> inner_;
+  // These three first: they fit behind the timer's 32 bits.
   CancelReason own_reason_ = CancelReason::kNone;
   CancelReason effective_ = CancelReason::kNone;
   bool shielded_;
+  CancelScope* parent_ = nullptr;
+  TaskContext* owner_ = nullptr;
+  IntrusiveList<TaskContext, TaskContext> tasks_;
+  IntrusiveList<CancelScope, CancelScope> inner_;
 };
 
 // Enters a scope for the current context until destroyed.

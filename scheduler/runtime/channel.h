@@ -18,7 +18,7 @@ inline constexpr bool kSafeAcrossAwait =
 
 // Values arrive in the order they were sent; waiting tasks are served in the order they came.
 // Thread: the loop's. Lifetime: outlives its waits. Limits: `capacity` values; 0 hands over
-// directly.
+// directly. Anybody may send and receive, so a deadlock over channels is not seen (wait_graph.h).
 template <typename T>
 class Channel {
   static_assert(kSafeAcrossAwait<T>, "give T a constructor: see kSafeAcrossAwait");

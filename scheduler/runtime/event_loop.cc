@@ -25,8 +25,10 @@ EventLoop::~EventLoop() {
 }
 
 void EventLoop::run_until_done(const bool& done) {
-  WEFT_CHECK(running_ == nullptr, "run() is called from outside the loop");
+  WEFT_CHECK(context() == nullptr, "run() is called from outside the loop");
   bool stuck = false;
+  now_ns_ = last_wait_ns_ = clock_.monotonic_ns();
+  set_busy_since(now_ns_);
   while (!done) {
     run_ready();
     mailbox_.drain();
@@ -50,12 +52,13 @@ void EventLoop::run_until_done(const bool& done) {
       root_scope_.cancel(CancelReason::kShutdown);
     }
   }
+  set_busy_since(kIdle);
   if (stuck) throw NothingPending();
 }
 
 void EventLoop::run_task(ReadyTask task) {
   TaskContext& context = *task.context;
-  running_ = &context;
+  set_running(&context);
   context.state_ = TaskContext::State::kRunning;
   next_ = std::coroutine_handle<>::from_address(task.frame);
   size_t hops = 0;
@@ -65,7 +68,7 @@ void EventLoop::run_task(ReadyTask task) {
     // A chain of awaits that never waits: the others have their turn, then it goes on.
     requeue(std::exchange(next_, nullptr));
   } while (next_);
-  running_ = nullptr;
+  set_running(nullptr);
   if (finished_) std::exchange(finished_, nullptr).destroy();
 }
 
@@ -98,8 +101,11 @@ void EventLoop::run_ready() {
 
 void EventLoop::run_timers() {
   now_ns_ = clock_.monotonic_ns();
-  stats_.longest_busy_ns = std::max(stats_.longest_busy_ns, now_ns_ - last_wait_ns_);
+  const int64_t busy_ns = now_ns_ - last_wait_ns_;
+  stats_.longest_busy_ns = std::max(stats_.longest_busy_ns, busy_ns);
+  stats_.lag.add_ns(busy_ns);
   last_wait_ns_ = now_ns_;
+  set_busy_since(now_ns_);
   const int64_t due_ns = now_ns_;
   for (size_t i = 0; i < limits::kTimersPerTurn; ++i) {
     Timer* timer = timers_.pop_due(due_ns);
@@ -128,9 +134,11 @@ void EventLoop::wait() {
   if (virtual_clock_ == nullptr && !timers_.empty()) {
     timeout_ns = std::max<int64_t>(timers_.next_ns() - clock_.monotonic_ns(), 0);
   }
+  set_busy_since(kIdle);
   poller_.poll(timeout_ns);
   mailbox_.end_sleep();
   now_ns_ = last_wait_ns_ = clock_.monotonic_ns();
+  set_busy_since(now_ns_);
 }
 
 }  // namespace weft

@@ -7,6 +7,7 @@
 // that is not there yet; tasks go on in the order in which their answers arrive.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <coroutine>
 #include <cstdint>
@@ -18,6 +19,7 @@
 #include <vector>
 
 #include <weft/base/clock.h>
+#include <weft/base/histogram.h>
 #include <weft/base/random.h>
 #include <weft/base/ring.h>
 #include <weft/runtime/cancellation.h>
@@ -59,6 +61,9 @@ struct EventLoopStats {
   uint64_t resumes = 0;
   uint64_t polls = 0;
   int64_t longest_busy_ns = 0;  // the longest time in which the kernel was not asked
+  // The times in which it was not asked: an answer or a timer that came meanwhile was served so
+  // late.
+  Histogram lag;
 };
 
 // Thread: all members belong to the thread that made the loop, except post(). One loop a thread.
@@ -121,6 +126,15 @@ class EventLoop {
   }
   const EventLoopStats& stats() const { return stats_; }
 
+  // Thread: any. Since when the kernel was not asked, on the loop's clock; kIdle while it waits in
+  // the kernel or does not run.
+  static constexpr int64_t kIdle = INT64_MAX;
+  int64_t busy_since_ns() const { return busy_since_ns_.load(std::memory_order_relaxed); }
+  // Thread: any. Who runs; only for telling one from another.
+  const void* running_id() {
+    return std::atomic_ref<TaskContext*>(running_).load(std::memory_order_relaxed);
+  }
+
   // For awaitables: the running context, and making a parked or new one ready.
   TaskContext* context() const { return running_; }
   void make_ready(TaskContext& context) {
@@ -142,7 +156,13 @@ class EventLoop {
   // recursion, so a chain of a million awaits needs no stack.
   void resume_next(std::coroutine_handle<> next) { next_ = next; }
   // Destroys a finished root frame after the coroutine has returned.
-  void destroy_after_return(std::coroutine_handle<> frame) { finished_ = frame; }
+  void destroy_after_return(std::coroutine_handle<> frame) {
+    finished_ = frame;
+    --tasks_;
+  }
+  void on_task_start() { ++tasks_; }
+  // Tasks there are: running, ready or parked.
+  size_t tasks() const { return tasks_; }
 
  private:
   // The frame stands beside the context, so that it can be fetched into the cache ahead of its
@@ -155,6 +175,10 @@ class EventLoop {
   // Costs nothing in a release build; without it a call from another thread is a silent race.
   void check_thread() const { WEFT_DCHECK(current_ == this, "only on the thread of this loop"); }
   void run_until_done(const bool& done);
+  void set_running(TaskContext* context) {
+    std::atomic_ref<TaskContext*>(running_).store(context, std::memory_order_relaxed);
+  }
+  void set_busy_since(int64_t now_ns) { busy_since_ns_.store(now_ns, std::memory_order_relaxed); }
   void run_ready();
   void run_task(ReadyTask task);
   void run_timers();
@@ -173,9 +197,12 @@ class EventLoop {
   IntrusiveList<TurnEndHook, TurnEndHook> hooks_;
   CancelScope root_scope_;
   Ring<ReadyTask> ready_;
+  // Others read it too, so it is written atomically; the loop's own reads need no more than that.
   TaskContext* running_ = nullptr;
+  std::atomic<int64_t> busy_since_ns_{kIdle};
   std::coroutine_handle<> next_;
   std::coroutine_handle<> finished_;
+  size_t tasks_ = 0;
   int64_t now_ns_ = 0;
   int64_t last_wait_ns_ = 0;
   int64_t external_ = 0;
@@ -198,7 +225,9 @@ inline void start_root(TaskContext& context, std::coroutine_handle<> handle, Can
   context.handle_ = handle;
   context.scope_ = &scope;
   scope.tasks_.push_back(context);
-  EventLoop::current()->make_ready(context);
+  EventLoop* loop = EventLoop::current();
+  loop->on_task_start();
+  loop->make_ready(context);
 }
 
 // The outermost coroutine of a context. It takes the function and its arguments by value, so that
@@ -268,10 +297,12 @@ inline bool Waiter::refused() noexcept {
 }
 
 inline void Waiter::park(std::coroutine_handle<> handle) noexcept {
-  context_ = EventLoop::current()->context();
+  EventLoop* loop = EventLoop::current();
+  context_ = loop->context();
   context_->handle_ = handle;
   context_->waiter_ = this;
   context_->state_ = TaskContext::State::kParked;
+  context_->parked_ticks_ = TaskContext::ticks(loop->now_ns());
 }
 
 inline void Waiter::complete() noexcept {

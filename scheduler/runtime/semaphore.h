@@ -8,7 +8,8 @@
 namespace weft {
 
 // Fair: a task that asks for many is not overtaken by later ones that ask for few.
-// Thread: the loop's. Lifetime: outlives its permits.
+// Thread: the loop's. Lifetime: outlives its permits. Anybody may give a permit back, so a deadlock
+// over semaphores is not seen (wait_graph.h).
 class Semaphore {
  public:
   class [[nodiscard]] Permit {

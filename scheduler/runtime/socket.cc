@@ -44,6 +44,21 @@ Status system_error(const std::string& what) {
   return make_status(StatusCode::kUnavailable, what + ": " + strerror(errno));
 }
 
+// The port a socket is bound to; 0: it has none.
+uint16_t port_of(int fd) {
+  Address address;
+  address.length = sizeof(address.storage);
+  if (getsockname(fd, address.get(), &address.length) < 0) return 0;
+  switch (address.storage.ss_family) {
+    case AF_INET:
+      return ntohs(reinterpret_cast<sockaddr_in*>(&address.storage)->sin_port);
+    case AF_INET6:
+      return ntohs(reinterpret_cast<sockaddr_in6*>(&address.storage)->sin6_port);
+    default:
+      return 0;
+  }
+}
+
 bool would_block() { return errno == EAGAIN || errno == EWOULDBLOCK; }
 
 }  // namespace
@@ -144,12 +159,22 @@ StatusOr<std::unique_ptr<Listener>> Listener::open(const std::string& address, u
     errno = error;
     return system_error("cannot listen on " + where);
   }
-  socklen_t length = sizeof(parsed->storage);
-  getsockname(fd, parsed->get(), &length);
-  const uint16_t actual = parsed->storage.ss_family == AF_INET
-                              ? ntohs(reinterpret_cast<sockaddr_in*>(&parsed->storage)->sin_port)
-                              : ntohs(reinterpret_cast<sockaddr_in6*>(&parsed->storage)->sin6_port);
-  return std::unique_ptr<Listener>(new Listener(fd, actual));
+  return std::unique_ptr<Listener>(new Listener(fd, port_of(fd)));
+}
+
+StatusOr<std::unique_ptr<Listener>> Listener::adopt(int fd) {
+  int listens = 0;
+  socklen_t length = sizeof(listens);
+  if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &length) < 0 || listens == 0 ||
+      port_of(fd) == 0) {
+    return make_status(StatusCode::kInvalidArgument,
+                       "descriptor " + std::to_string(fd) +
+                           " is not a listening TCP socket: check what passes it on (ListenStream "
+                           "with a port in a .socket unit)");
+  }
+  fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+  fcntl(fd, F_SETFD, FD_CLOEXEC);
+  return std::unique_ptr<Listener>(new Listener(fd, port_of(fd)));
 }
 
 Task<int> Listener::accept() {

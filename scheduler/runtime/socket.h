@@ -42,6 +42,9 @@ class Listener {
   // Errors: INVALID_ARGUMENT for an address that does not parse, ALREADY_EXISTS when the port is in
   // use, PERMISSION_DENIED, each with what to do.
   static StatusOr<std::unique_ptr<Listener>> open(const std::string& address, uint16_t port);
+  // Takes over a listening TCP socket that somebody else opened, and makes it non-blocking. Errors:
+  // INVALID_ARGUMENT for a descriptor that is none; it stays open then.
+  static StatusOr<std::unique_ptr<Listener>> adopt(int fd);
   uint16_t port() const { return port_; }
   // The next connection's descriptor, non-blocking. When the process has no descriptor left it
   // waits 100 ms and tries again, so a flood cannot end the server.

@@ -18,6 +18,8 @@ class Task;
 namespace internal {
 
 inline void resume_next(std::coroutine_handle<> next) noexcept;  // defined in event_loop.h
+// Throws DeadlockError: the running task waits for itself, or for what another task waits for.
+[[noreturn]] void refuse_second_await(const char* what);
 
 struct TaskPromiseBase : FrameAllocated {
   std::coroutine_handle<> continuation;
@@ -64,7 +66,7 @@ struct TaskPromise<void> : TaskPromiseBase {
 // A coroutine that starts when it is awaited and gives its result, or throws, there.
 // Thread: the loop's. Lifetime: reference parameters must outlive the await; a task that is never
 // awaited never runs. Cancellation: awaiting throws Cancelled at its first wait in a cancelled
-// scope.
+// scope. Errors: awaiting it a second time, as a task that awaits itself does, throws DeadlockError.
 template <typename T = void>
 class [[nodiscard]] Task {
  public:
@@ -83,8 +85,9 @@ class [[nodiscard]] Task {
   }
 
   bool await_ready() const noexcept { return false; }
-  void await_suspend(std::coroutine_handle<> awaiting) noexcept {
-    WEFT_DCHECK(handle_ && !handle_.promise().continuation, "a task is awaited once");
+  void await_suspend(std::coroutine_handle<> awaiting) {
+    WEFT_DCHECK(handle_, "a task that was moved away is not awaited");
+    if (handle_.promise().continuation) [[unlikely]] internal::refuse_second_await("a task");
     handle_.promise().continuation = awaiting;
     internal::resume_next(handle_);
   }

@@ -37,6 +37,7 @@ class TaskGroup final : private TaskObserver {
  private:
   template <typename F>
   friend Task<void> with_group(F body);
+  friend class TaskTree;
 
   class Join final : public Waiter {
    public:
@@ -50,6 +51,7 @@ class TaskGroup final : private TaskObserver {
 
    private:
     friend class TaskGroup;
+    friend class TaskTree;
     using Waiter::complete;
     TaskGroup& group_;
   };

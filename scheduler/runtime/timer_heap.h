@@ -24,8 +24,8 @@ class Timer {
 
  private:
   friend class TimerHeap;
-  static constexpr size_t kNowhere = SIZE_MAX;
-  size_t position_ = kNowhere;
+  static constexpr uint32_t kNowhere = UINT32_MAX;  // 32 bits: there is one in every scope
+  uint32_t position_ = kNowhere;
 };
 
 // Timers of one time fire in the order they were armed.
@@ -42,8 +42,8 @@ class TimerHeap {
   }
 
   void disarm(Timer& timer) {
+    if (!timer.armed()) return;
     const size_t index = timer.position_;
-    if (index == Timer::kNowhere) return;
     timer.position_ = Timer::kNowhere;
     const Entry last = heap_.back();
     heap_.pop_back();
@@ -77,7 +77,7 @@ class TimerHeap {
   static size_t parent(size_t index) { return (index - 1) >> 2; }
   void place(size_t index, const Entry& entry) {
     heap_[index] = entry;
-    entry.timer->position_ = index;
+    entry.timer->position_ = static_cast<uint32_t>(index);
   }
   void sift_up(size_t index) {
     const Entry entry = heap_[index];

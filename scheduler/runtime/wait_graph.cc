@@ -8,11 +8,24 @@
 #include <weft/runtime/wait_graph.h>
 
 namespace weft {
-namespace {
 
 std::string shown_name(const TaskContext& context) {
-  return context.name().empty() ? "an unnamed task" : "'" + std::string(context.name()) + "'";
+  const TaskContext* named = named_task(context);
+  if (named == nullptr) return "an unnamed task";
+  return (named == &context ? "'" : "a task of '") + named->name() + "'";
 }
+
+namespace internal {
+
+void refuse_second_await(const char* what) {
+  throw DeadlockError("deadlock refused: " + shown_name(*EventLoop::current()->context()) +
+                      " waits for " + what +
+                      " that is awaited already, by itself or by another task");
+}
+
+}  // namespace internal
+
+namespace {
 
 class Search final : public BlockerVisitor {
  public:

@@ -132,20 +132,5 @@ TEST(Task, RunGivesAndThrowsWhatMainDoes) {
   EXPECT_THROW(loop.run(cancelled()), Cancelled);
 }
 
-#ifndef NDEBUG
-TEST(TaskDeathTest, AwaitedTwiceIsABrokenInvariant) {
-  const auto twice = [] {
-    auto body = []() -> Task<void> {
-      Task<int> task = number(1);
-      co_await task;
-      co_await task;
-    };
-    EventLoop loop;
-    loop.run(body());
-  };
-  EXPECT_DEATH(twice(), "a task is awaited once");
-}
-#endif
-
 }  // namespace
 }  // namespace weft

@@ -16,6 +16,7 @@
 #include <weft/runtime/executor.h>
 #include <weft/runtime/signals.h>
 #include <weft/runtime/sleep.h>
+#include <weft/runtime/task_dump.h>
 #include <weft/runtime/task_group.h>
 #include <weft/store/store.h>
 #include <weft/stream/stream_hub.h>
@@ -31,6 +32,15 @@
 
 namespace weft {
 namespace {
+
+// For a person at a terminal, who reads the end of it.
+constexpr size_t kLastDumpBytes = 64 << 10;
+
+// The signals weftd hears.
+struct SignalSets {
+  SignalSet stop{SIGTERM, SIGINT};
+  SignalSet dump{SIGUSR2};
+};
 
 // A connection takes two descriptors, and the usual limit of 1024 was made for select().
 void allow_many_descriptors() {
@@ -57,18 +67,12 @@ std::string host_and_port(const std::string& address, uint16_t port) {
   return (v6 ? "[" + address + "]" : address) + ":" + std::to_string(port);
 }
 
-// Every task that is left, and what it waits for.
-std::string list_tasks(EventLoop& loop) {
-  std::string list;
-  auto add = [&list](TaskContext& task) {
-    const std::string name = task.name().empty() ? "a task" : "'" + std::string(task.name()) + "'";
-    const std::string what = task.waiter() == nullptr
-                                 ? "is ready to run"
-                                 : "waits for " + std::string(task.waiter()->what());
-    list += "weftd:   " + name + " " + what + "\n";
-  };
-  loop.root_scope().for_each_task(add);
-  return list;
+// Shows people what every task does, each time somebody asks.
+Task<void> dump_at_signal(SignalSet* signals) {
+  for (;;) {
+    co_await signals->next();
+    spdlog::warn("SIGUSR2: all tasks:\n{}", dump_tasks(*EventLoop::current(), limits::kDumpBytes));
+  }
 }
 
 // Ends the process at once when jobs or calls do not end although they were cancelled: the store
@@ -76,7 +80,7 @@ std::string list_tasks(EventLoop& loop) {
 Task<void> give_up_after(std::chrono::milliseconds limit, std::string what) {
   co_await sleep_for(limit);
   write_last_words("weftd: " + what + " did not end in time; still there:\n" +
-                   list_tasks(*EventLoop::current()));
+                   dump_tasks(*EventLoop::current(), kLastDumpBytes));
   _exit(1);
 }
 
@@ -100,7 +104,7 @@ Task<void> exit_at_next_signal(SignalSet* signals) {
 // The parts in the order they are made; members are destroyed in the reverse one.
 class Daemon {
  public:
-  Daemon(const Config& config, SignalSet& signals, std::unique_ptr<Store> store)
+  Daemon(const Config& config, SignalSets& signals, std::unique_ptr<Store> store)
       : config_(config),
         signals_(signals),
         store_(std::move(store)),
@@ -134,7 +138,7 @@ class Daemon {
   Task<void> end_calls();
 
   const Config& config_;
-  SignalSet& signals_;
+  SignalSets& signals_;
   const std::string name_ = worker_name();
   std::unique_ptr<Store> store_;  // open and recovered: everything else stands on it
   Executor executor_;             // handlers offload to it: made before, joined after them
@@ -193,6 +197,8 @@ bool Daemon::open_admin() {
 // The admin pages are there first and gone last: they tell of a start and of an end that hang.
 Task<int> Daemon::run() {
   auto body = [this](TaskGroup& group) -> Task<void> {
+    set_task_name("weftd");
+    group.start(&dump_at_signal, &signals_.dump).set_name("signals");
     if (open_admin()) {
       group.start([this] { return admin_->run(); });
       co_await run_parts();
@@ -241,10 +247,10 @@ Task<void> Daemon::serve(TaskGroup& group) {
   spdlog::info("serving on {} with {} executor threads",
                host_and_port(config_.listen_address, server_->port()), executor_.threads());
 
-  const int number = co_await signals_.next();
+  const int number = co_await signals_.stop.next();
   spdlog::info("{}: jobs may go on for {} ms", number == SIGINT ? "SIGINT" : "SIGTERM",
                config_.grace_ms);
-  group.start([this] { return exit_at_next_signal(&signals_); });
+  group.start([this] { return exit_at_next_signal(&signals_.stop); });
   not_ready_ = "draining: this daemon is about to end";
   server_->set_serving(false);  // load balancers stop sending
   service_.drain();             // new jobs belong to another daemon
@@ -272,10 +278,10 @@ Task<void> Daemon::end_calls() {
 
 int run_daemon(const Config& config) {
   allow_many_descriptors();
-  signal(SIGPIPE, SIG_IGN);            // a reader of our output that leaves is no reason to die
-  signal(SIGCHLD, SIG_DFL);            // ignored, as it may be inherited, children vanish unreaped
-  EventLoop loop;                      // descriptors only; every other part lives on it
-  SignalSet signals{SIGTERM, SIGINT};  // before any thread starts: all inherit the mask
+  signal(SIGPIPE, SIG_IGN);  // a reader of our output that leaves is no reason to die
+  signal(SIGCHLD, SIG_DFL);  // ignored, as it may be inherited, children vanish unreaped
+  EventLoop loop;            // descriptors only; every other part lives on it
+  SignalSets signals;        // before any thread starts: all inherit the mask
   start_logging(config.log_level, log_format_of(STDERR_FILENO));
   auto store = open_store(config.store, {.retention_ms = config.retention_ms,
                                          .free_disk_bytes = config.free_disk_bytes});  // blocks

@@ -92,7 +92,8 @@ class [[nodiscard]] AsyncGenerator {
     }
     void await_suspend(std::coroutine_handle<> consumer) {
       promise_type& promise = handle_.promise();
-      if (promise.running) [[unlikely]] internal::refuse_second_await("a generator's next value");
+      if (promise.running) [[unlikely]]
+        internal::refuse_second_await("a generator's next value");
       promise.running = true;
       EventLoop* loop = EventLoop::current();
       promise.consumer = consumer;

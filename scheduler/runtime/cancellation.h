@@ -113,7 +113,7 @@ class TaskContext : public ListNode<TaskContext> {
   Waiter* waiter_ = nullptr;
   CancelScope* scope_ = nullptr;
   State state_ = State::kNew;
-  uint32_t parked_ticks_;  // set by park()
+  uint32_t parked_ticks_;     // set by park()
   TaskName* name_ = nullptr;  // last: most contexts have none, and a resume does not look at it
 };
 

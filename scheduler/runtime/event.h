@@ -5,8 +5,8 @@
 
 namespace weft {
 
-// Thread: the loop's. Lifetime: outlives its waits. Anybody may set it, so a deadlock over events is
-// not seen (wait_graph.h).
+// Thread: the loop's. Lifetime: outlives its waits. Anybody may set it, so a deadlock over events
+// is not seen (wait_graph.h).
 class Event {
  public:
   class [[nodiscard]] EventWaiter final : public Waiter, public ListNode<EventWaiter> {

@@ -66,7 +66,8 @@ struct TaskPromise<void> : TaskPromiseBase {
 // A coroutine that starts when it is awaited and gives its result, or throws, there.
 // Thread: the loop's. Lifetime: reference parameters must outlive the await; a task that is never
 // awaited never runs. Cancellation: awaiting throws Cancelled at its first wait in a cancelled
-// scope. Errors: awaiting it a second time, as a task that awaits itself does, throws DeadlockError.
+// scope. Errors: awaiting it a second time, as a task that awaits itself does, throws
+// DeadlockError.
 template <typename T = void>
 class [[nodiscard]] Task {
  public:
@@ -87,7 +88,8 @@ class [[nodiscard]] Task {
   bool await_ready() const noexcept { return false; }
   void await_suspend(std::coroutine_handle<> awaiting) {
     WEFT_DCHECK(handle_, "a task that was moved away is not awaited");
-    if (handle_.promise().continuation) [[unlikely]] internal::refuse_second_await("a task");
+    if (handle_.promise().continuation) [[unlikely]]
+      internal::refuse_second_await("a task");
     handle_.promise().continuation = awaiting;
     internal::resume_next(handle_);
   }

@@ -5,11 +5,13 @@
 #include <fcntl.h>
 #include <linux/close_range.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <system_error>
@@ -154,17 +156,28 @@ void set_nonblocking(int fd) { fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOC
 
 }  // namespace
 
+void Pipe::finish() {
+  int waiting = 0;
+  // Counted: whoever else holds the other end may never stop writing.
+  left_ = ioctl(fd_.get(), FIONREAD, &waiting) == 0 ? static_cast<size_t>(waiting) : 0;
+  waiting_.cancel(CancelReason::kSiblingFailed);
+}
+
 Task<void> Pipe::wait_readable() { co_await watch_.readable(); }
 
 Task<size_t> Pipe::read(char* into, size_t size) {
   for (;;) {
-    const ssize_t got = ::read(fd_.get(), into, size);
-    if (got >= 0) co_return static_cast<size_t>(got);
+    if (left_ == 0) co_return 0;
+    const ssize_t got = ::read(fd_.get(), into, std::min(size, left_));
+    if (got >= 0) {
+      if (waiting_.cancel_called()) left_ -= static_cast<size_t>(got);
+      co_return static_cast<size_t>(got);
+    }
     if (errno == EINTR) continue;
     if (errno != EAGAIN || waiting_.cancel_called()) co_return 0;
     watch_.clear_readable();
     Task<bool> wait = waiting_.run(wait_readable());
-    co_await wait;  // when it is cut short, what came just before is read above
+    co_await wait;  // when it is cut short, what is left is read above
   }
 }
 
@@ -201,7 +214,7 @@ StatusOr<std::unique_ptr<Process>> Process::start(const ProcessOptions& options)
   const pid_t pid = start_child(plan);
   if (pid < 0) return cannot_start(options.program, errno);
   report.close_end(1);
-  StartFailure failure;
+  StartFailure failure{StartFailure::kSetUp, EIO};
   ssize_t told;
   do {
     told = read(report.read_end(), &failure, sizeof failure);
@@ -255,8 +268,8 @@ Task<void> Process::wait() {
   signal(SIGKILL);
   reap(WNOHANG);
   ended_.set();
-  out_->stop_waiting();
-  err_->stop_waiting();
+  out_->finish();
+  err_->finish();
 }
 
 void Process::reap(int options) {

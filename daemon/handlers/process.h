@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -26,13 +27,14 @@ class Pipe {
   // False: nobody reads the other end any more.
   Task<bool> write(std::string bytes);
   // From now on read() gives what is in the pipe already, and then the end.
-  void stop_waiting() { waiting_.cancel(CancelReason::kSiblingFailed); }
+  void finish();
 
  private:
   Task<void> wait_readable();
   OwnedFd fd_;
   FdWatch watch_;
   CancelScope waiting_;
+  size_t left_ = SIZE_MAX;  // bytes that read() may still give
 };
 
 struct ProcessOptions {

@@ -87,6 +87,8 @@ void Metrics::add_loop(MetricFamilies& families) const {
   families.counter("weft_loop_resumes_total", "Coroutines resumed.", number(stats.resumes));
   families.counter("weft_loop_polls_total", "Times the kernel was asked for events.",
                    number(stats.polls));
+  families.histogram("weft_loop_lag_seconds", "Times in which the kernel was not asked.",
+                     stats.lag);
   families.gauge("weft_loop_longest_busy_seconds",
                  "The longest time in which the kernel was not asked, since the start.",
                  seconds(stats.longest_busy_ns));

@@ -20,6 +20,7 @@
 #include <weft/runtime/task_group.h>
 #include <weft/store/store.h>
 #include <weft/stream/stream_hub.h>
+#include <weft/worker/janitor.h>
 #include <weft/worker/worker_engine.h>
 
 #include "daemon/admin/http_server.h"
@@ -145,6 +146,7 @@ class Daemon {
   StreamHub hub_;                 // producers and readers point to it
   Registry registry_;             // complete before a worker or a client asks for a type
   WorkerEngine worker_;           // the store's listener: before the store's first verb
+  Janitor janitor_{*store_};
   JobService service_;
   std::unique_ptr<RpcServer> server_;  // the first call finds all of the above
   Metrics metrics_{metric_sources()};
@@ -238,6 +240,7 @@ Task<void> Daemon::serve(TaskGroup& group) {
   }
   server_ = *std::move(server);
   group.start([this] { return run_worker(); });  // jobs left from the last time start now
+  group.start([this] { return janitor_.run(); });
   not_ready_.clear();
   std::printf("weftd ready grpc=%s admin=%s store=%s worker=%s\n",
               host_and_port(config_.listen_address, server_->port()).c_str(),
@@ -260,7 +263,7 @@ Task<void> Daemon::serve(TaskGroup& group) {
       std::chrono::milliseconds(limits::kQuietMsMax + limits::kServerStopMs + limits::kUnwindMs),
       "calls", end_calls());
   spdlog::info("stopped");
-  group.cancel(CancelReason::kShutdown);  // the watcher above
+  group.cancel(CancelReason::kShutdown);  // the watcher above, and the janitor
 }
 
 Task<void> Daemon::end_jobs() {

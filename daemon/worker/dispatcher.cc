@@ -12,6 +12,7 @@ namespace {
 
 constexpr std::chrono::milliseconds kRetryMin(50);
 constexpr std::chrono::milliseconds kRetryMax(2000);
+constexpr std::chrono::milliseconds kHandBackPause(500);
 
 }  // namespace
 
@@ -19,8 +20,13 @@ Dispatcher::Dispatcher(Store& store, JobStarter& starter, size_t concurrency,
                        DispatcherOptions options)
     : store_(store), starter_(starter), options_(std::move(options)), slots_(concurrency, wake_) {}
 
+Dispatcher::~Dispatcher() { EventLoop::current()->disarm(*this); }
+
 size_t Dispatcher::wanted() const {
-  if (draining_ || !work_likely_ || resident_ >= options_.max_resident) return 0;
+  if (draining_ || paused_ || !work_likely_) return 0;
+  if (resident_ >= options_.max_resident || resident_bytes_ >= options_.max_resident_bytes) {
+    return 0;
+  }
   return std::min({slots_.free(), limits::kTakeBatch, options_.max_resident - resident_});
 }
 
@@ -65,7 +71,7 @@ Task<bool> Dispatcher::settle_and_take() {
   const std::vector<Settlement> telling = std::exchange(settlements_, {});
   if (asked > 0) {
     work_likely_ = false;  // unless on_work() or a full answer says otherwise
-    starter_.before_take();
+    starter_.before_take(request);
   }
   Task<StatusOr<Taken>> call = store_.settle_and_take(telling, std::move(request));
   StatusOr<Taken> taken = co_await call;
@@ -79,6 +85,7 @@ Task<bool> Dispatcher::settle_and_take() {
   work_likely_ = work_likely_ || (asked > 0 && taken->jobs.size() == asked);
   for (v1::Job& job : taken->jobs) {
     ++resident_;
+    resident_bytes_ += job.spec().payload().size();
     ++stats_.taken;
     --reserved.count;
     starter_.start(std::move(job));
@@ -125,6 +132,7 @@ void Dispatcher::conclude(const Settlement& settlement, const Status& answer) {
       spdlog::error("job {}: its end cannot be stored, so it is handed back: {}",
                     settlement.token.job_id, from_absl(answer.message()));
       releases_.push_back(settlement.token);
+      pause();
   }
 }
 
@@ -144,6 +152,25 @@ void Dispatcher::drop() {
   affinity_.check();
   ++stats_.stale;
   --resident_;
+  wake_.set();
+}
+
+void Dispatcher::forget(const v1::Job& job) {
+  affinity_.check();
+  resident_bytes_ -= job.spec().payload().size();
+  wake_.set();
+}
+
+void Dispatcher::pause() {
+  affinity_.check();
+  paused_ = true;
+  EventLoop* loop = EventLoop::current();
+  loop->disarm(*this);
+  loop->arm(*this, loop->after_ns(kHandBackPause));
+}
+
+void Dispatcher::fire() {
+  paused_ = false;
   wake_.set();
 }
 

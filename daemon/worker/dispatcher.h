@@ -18,6 +18,7 @@ struct DispatcherOptions {
   Incarnation worker;
   std::string worker_name;
   size_t max_resident = limits::kResidentJobs;
+  size_t max_resident_bytes = limits::kResidentBytes;
 };
 
 struct DispatcherStats {
@@ -32,8 +33,8 @@ struct DispatcherStats {
 // Told of jobs that were taken. Each comes with a slot.
 class JobStarter {
  public:
-  // A take is about to be asked for.
-  virtual void before_take() = 0;
+  // A take is about to be asked for: says what there is room for beside the slots.
+  virtual void before_take(TakeRequest& request) = 0;
   virtual void start(v1::Job job) = 0;
   // Every job of the take was started.
   virtual void after_take() = 0;
@@ -45,10 +46,14 @@ class JobStarter {
 // One call to the store in flight at a time; what ends meanwhile goes with the next one.
 // Thread: the loop's. Lifetime: outlives the attempts it starts.
 // Limits: takes as many jobs as slots are free, at most limits::kTakeBatch at once, and holds at
-// most `max_resident`.
-class Dispatcher {
+// most `max_resident`. It takes none while those it holds have payloads of `max_resident_bytes` or
+// more; so it holds at most one take (limits::kTakeBytes) beyond that.
+class Dispatcher final : private Timer {
  public:
   Dispatcher(Store& store, JobStarter& starter, size_t concurrency, DispatcherOptions options);
+  ~Dispatcher();
+  Dispatcher(const Dispatcher&) = delete;
+  Dispatcher& operator=(const Dispatcher&) = delete;
 
   // Until draining, and everything it took has been told to the store. While the store is
   // UNAVAILABLE it keeps what is to be told and tries again.
@@ -58,13 +63,18 @@ class Dispatcher {
   void release(Token token);
   // The attempt ended and there is nothing to tell.
   void drop();
+  // An attempt's record, with its payload, is gone.
+  void forget(const v1::Job& job);
 
+  // Takes nothing for a moment: what was just handed back would come again at once.
+  void pause();
   void on_work();
   void drain();
   bool draining() const { return draining_; }
 
   Slots& slots() { return slots_; }
   size_t resident() const { return resident_; }
+  size_t resident_bytes() const { return resident_bytes_; }
   size_t pending() const { return settlements_.size() + releases_.size(); }
   const DispatcherStats& stats() const { return stats_; }
 
@@ -73,6 +83,7 @@ class Dispatcher {
   Task<bool> settle_and_take();
   Task<bool> release_all();
   void conclude(const Settlement& settlement, const Status& answer);
+  void fire() override;
 
   const LoopAffinity affinity_;
   Store& store_;
@@ -82,7 +93,9 @@ class Dispatcher {
   Slots slots_;
   std::vector<Settlement> settlements_;
   std::vector<Token> releases_;
-  size_t resident_ = 0;      // taken, and the store does not know yet how they ended
+  size_t resident_ = 0;        // taken, and the store does not know yet how they ended
+  size_t resident_bytes_ = 0;  // payloads of running attempts
+  bool paused_ = false;
   bool work_likely_ = true;  // at the start the store may hold jobs from before
   bool draining_ = false;
   DispatcherStats stats_;

@@ -17,8 +17,18 @@ void JobContext::end() {
   if (!producer_) return;
   give_slot_back();
   unlink();
+  suspect_place.leave();
+  type_place.leave();
   producer_.reset();
   host_.observer.on_end(*this);
+}
+
+Task<void> JobContext::wait_to_start() {
+  auto wait = [](StartGate::Place* place) -> Task<void> { co_await place->wait(); };
+  // In this order everywhere, else two suspects of one type could wait for each other.
+  if (suspect_place.held()) co_await parked(wait(&suspect_place));
+  if (type_place.held()) co_await parked(wait(&type_place));
+  host_.observer.on_start(*this);
 }
 
 void JobContext::task_ended() {

@@ -14,12 +14,19 @@
 #include <weft/stream/producer.h>
 #include <weft/stream/stream_hub.h>
 #include <weft/worker/slots.h>
+#include <weft/worker/start_gate.h>
+
+namespace weft {
+class JobType;
+}  // namespace weft
 
 namespace weft::internal {
 
 // Told what becomes of a job.
 class JobObserver {
  public:
+  // It may start: nothing of its kind is in its way any more.
+  virtual void on_start(class JobContext& context) = 0;
   // It has new progress to be stored.
   virtual void on_progress(class JobContext& context) = 0;
   // The attempt is over, or will never start.
@@ -62,6 +69,10 @@ class JobContext : public ListNode<JobContext> {
   // The attempt is over: what handles ask for from now on goes nowhere.
   void end();
 
+  // Returns when the attempt may start: jobs of its type, and other suspects, may be in its way.
+  Task<void> wait_to_start();
+  bool held() const { return type_place.held() || suspect_place.held(); }
+
   // Awaits what needs no slot: the job gives its slot back when its handler and all tasks it has
   // started do so, and has one again before the first of them goes on. A wait that is cut short by
   // a scope of the handler's own takes the slot again too; one of a cancelled job only unwinds.
@@ -85,6 +96,10 @@ class JobContext : public ListNode<JobContext> {
   bool sends_stored = false;
   std::string cancel_reason;  // as the user gave it
   std::string result;
+  JobType* type = nullptr;  // what its worker keeps of all jobs like this one
+  StartGate::Place type_place;
+  StartGate::Place suspect_place;
+  int64_t started_ns = -1;     // -1: not yet
   TaskGroup* group = nullptr;  // of the handler and its children, while it runs
 
  private:

@@ -2,6 +2,7 @@
 #include <spdlog/spdlog.h>
 
 #include <chrono>
+#include <cstdio>
 #include <exception>
 #include <string>
 
@@ -26,6 +27,11 @@ v1::Outcome failure(std::string code, std::string_view message) {
   return outcome;
 }
 
+std::chrono::nanoseconds timeout_of(const v1::JobSpec& spec) {
+  const auto& timeout = spec.attempt_timeout();
+  return std::chrono::seconds(timeout.seconds()) + std::chrono::nanoseconds(timeout.nanos());
+}
+
 Task<void> load_sends(JobContext& context) {
   for (;;) {
     Task<Status> load = context.load_sends();
@@ -42,8 +48,11 @@ Task<void> load_sends(JobContext& context) {
 
 // The handler with the tasks it starts: they end with it.
 Task<void> execute(ContextPtr context, const Handler* handler) {
-  const CancelScope& scope = context->scope();
+  CancelScope& scope = context->scope();
   if (scope.cancelled()) throw Cancelled(scope.reason());
+  co_await context->wait_to_start();
+  const std::chrono::nanoseconds timeout = timeout_of(context->record().spec());
+  if (timeout.count() > 0) scope.set_deadline_after(timeout);
   if (context->sends_stored) co_await load_sends(*context);
   std::exception_ptr error;
   auto body = [&](TaskGroup& group) -> Task<void> {
@@ -60,8 +69,8 @@ Task<void> execute(ContextPtr context, const Handler* handler) {
   if (error) std::rethrow_exception(error);
 }
 
-AttemptEnd end_of_cancelled(CancelReason reason, const std::string& given_reason) {
-  switch (reason) {
+AttemptEnd end_of_cancelled(JobContext& context) {
+  switch (context.scope().own_reason()) {
     case CancelReason::kShutdown:
       return AttemptEnd(AttemptEnd::Verb::kRelease);
     case CancelReason::kLeaseLost:
@@ -70,10 +79,18 @@ AttemptEnd end_of_cancelled(CancelReason reason, const std::string& given_reason
       return AttemptEnd(
           v1::JOB_STATE_CANCELLED,
           failure("cancelled", "no consumer was attached for as long as the stream policy allows"));
+    case CancelReason::kDeadline: {
+      const std::chrono::duration<double> timeout = timeout_of(context.record().spec());
+      char text[32];
+      std::snprintf(text, sizeof(text), "%g", timeout.count());
+      return AttemptEnd(v1::JOB_STATE_DEAD,
+                        failure("deadline", "the attempt ran longer than its timeout of " +
+                                                std::string(text) + " s"));
+    }
     default:
-      return AttemptEnd(
-          v1::JOB_STATE_CANCELLED,
-          failure("cancelled", given_reason.empty() ? "cancelled on request" : given_reason));
+      return AttemptEnd(v1::JOB_STATE_CANCELLED, failure("cancelled", context.cancel_reason.empty()
+                                                                          ? "cancelled on request"
+                                                                          : context.cancel_reason));
   }
 }
 
@@ -131,9 +148,7 @@ Task<AttemptEnd> run_attempt(ContextPtr context, const RegisteredHandler* handle
   if (!stream.ok()) {
     co_return AttemptEnd(v1::JOB_STATE_DEAD, failure("store_error", from_absl(stream.message())));
   }
-  if (scope.cancel_called()) {
-    co_return end_of_cancelled(scope.own_reason(), context->cancel_reason);
-  }
+  if (scope.cancel_called()) co_return end_of_cancelled(*context);
   spdlog::info("job {} ({}): {}: {}", context->token().job_id, context->record().spec().type(),
                failed->error_code(), failed->error_message());
   co_return AttemptEnd(v1::JOB_STATE_DEAD, std::move(*failed));

@@ -31,8 +31,12 @@ class AttemptEnd {
 //   returned                          → SUCCEEDED, also after a cancel request
 //   cancelled: UserRequest            → CANCELLED;  ConsumerGone → CANCELLED
 //   cancelled: Shutdown               → handed back
+//   its attempt timeout has passed    → DEAD with the code "deadline"
 //   the store refuses its chunks      → nothing is told if the job is another's now, else handed
-//   back its stream can hold no more       → DEAD threw, no cancel asked for        → DEAD
+//                                       back
+//   its stream can hold no more       → DEAD
+//   threw, no cancel asked for        → DEAD
+// Of several cancellations the first counts.
 // Cancellation: from outside (not through the context's scope), Cancelled passes: nothing is told.
 Task<AttemptEnd> run_attempt(std::shared_ptr<internal::JobContext> context,
                              const RegisteredHandler* handler);

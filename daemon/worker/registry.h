@@ -26,6 +26,9 @@ class RegisteredHandler {
   std::string type;
   Handler handler;
   HandlerOptions options;
+
+  // The limit that counts. 0: none.
+  size_t concurrency() const { return options.concurrency; }
 };
 
 // Filled before the worker starts. Thread: one at a time. Lifetime: outlives its workers.

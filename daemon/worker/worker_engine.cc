@@ -12,6 +12,7 @@
 #include <weft/worker/dispatcher.h>
 #include <weft/worker/job_context.h>
 #include <weft/worker/job_run.h>
+#include <weft/worker/job_types.h>
 #include <weft/worker/worker_engine.h>
 
 namespace weft {
@@ -24,25 +25,28 @@ class WorkerEngine::Impl final : public JobStarter, public internal::JobObserver
        WorkerOptions options)
       : store_(store),
         hub_(hub),
-        registry_(registry),
         options_(std::move(options)),
+        types_(registry),
         dispatcher_(store, *this, options_.concurrency,
-                    DispatcherOptions{options_.incarnation, options_.name, options_.max_resident}),
+                    DispatcherOptions{options_.incarnation, options_.name, options_.max_resident,
+                                      options_.max_resident_bytes}),
         host_(store, hub, executor, dispatcher_.slots(), *this) {}
   ~Impl() { EventLoop::current()->disarm(*this); }
 
   Task<void> run();
   void drain(std::chrono::nanoseconds grace);
   WorkerStats stats() const;
+  WorkerMetrics metrics() const { return types_.read(); }
   void on_work() { dispatcher_.on_work(); }
   void on_cancel_requested(const std::string& job_id, const std::string& reason);
   void on_finished(const v1::Job& job) { hub_.on_finished(job); }
   void on_send(const std::string& job_id, uint64_t number, const std::string& value);
 
  private:
-  void before_take() override { taking_ = true; }
+  void before_take(TakeRequest& request) override;
   void start(v1::Job job) override;
   void after_take() override;
+  void on_start(JobContext& context) override;
   void on_progress(JobContext& context) override;
   void on_end(JobContext& context) override;
   void fire() override;  // the grace of a drain is over
@@ -53,8 +57,9 @@ class WorkerEngine::Impl final : public JobStarter, public internal::JobObserver
 
   Store& store_;
   StreamHub& hub_;
-  const Registry& registry_;
   const WorkerOptions options_;
+  JobTypes types_;
+  LimitedKind suspects_{1};  // a second one at its side could be blamed for its deaths
   Dispatcher dispatcher_;
   internal::JobHost host_;
   TaskGroup* group_ = nullptr;
@@ -90,9 +95,20 @@ void WorkerEngine::Impl::start(v1::Job job) {
   std::shared_ptr<Executor::Lane> lane = lane_of(job.spec().queue());
   auto context =
       std::make_shared<JobContext>(host_, std::move(job), std::move(token), std::move(lane));
+  context->type = &types_.of(context->record().spec().type());
+  context->type->kind.on_taken();
+  StartGate& gate = context->type->kind.gate;
+  if (context->record().crashes() >= limits::kSuspectCrashes) {
+    suspects_.on_taken();
+    context->suspect_place.enter(suspects_.gate);
+    context->type_place.hold(gate);
+  } else {
+    context->type_place.enter(gate);
+  }
   const std::string& id = context->token().job_id;
   running_[to_absl(id)] = context.get();
-  if (grace_over_) context->scope().cancel(CancelReason::kShutdown);
+  if (grace_over_ || (dispatcher_.draining() && context->held()))
+    context->scope().cancel(CancelReason::kShutdown);
   if (const auto cancel = early_cancels_.find(to_absl(id)); cancel != early_cancels_.end()) {
     context->cancel_reason = cancel->second;
     context->scope().cancel(CancelReason::kUserRequest);
@@ -102,8 +118,18 @@ void WorkerEngine::Impl::start(v1::Job job) {
                 std::move(context));
 }
 
+void WorkerEngine::Impl::before_take(TakeRequest& request) {
+  taking_ = true;
+  for (JobType* type : types_.limited()) {
+    request.type_room.push_back(TypeRoom(type->handler->type, type->kind.offer()));
+  }
+  request.suspect = suspects_.offer() > 0;
+}
+
 void WorkerEngine::Impl::after_take() {
   taking_ = false;
+  for (JobType* type : types_.limited()) type->kind.after_take();
+  suspects_.after_take();
   early_cancels_.clear();
   early_sends_.clear();
 }
@@ -118,10 +144,15 @@ Task<void> WorkerEngine::Impl::attempt(std::shared_ptr<JobContext> context) {
   uint64_t last_sequence = 0;
   {
     Leave leave(*context);
-    Task<AttemptEnd> run = run_attempt(context, registry_.find(context->record().spec().type()));
+    Task<AttemptEnd> run = run_attempt(context, context->type->handler);
     end.emplace(co_await run);
     last_sequence = context->producer()->last_sequence();
   }
+  std::optional<int64_t> ran_ns;
+  if (context->started_ns >= 0) {
+    ran_ns = EventLoop::current()->exact_now_ns() - context->started_ns;
+  }
+  types_.on_end(*context->type, *end, ran_ns);
   switch (end->verb) {
     case AttemptEnd::Verb::kSettle: {
       Settlement settlement(context->token(), end->state, std::move(end->outcome), last_sequence);
@@ -130,6 +161,7 @@ Task<void> WorkerEngine::Impl::attempt(std::shared_ptr<JobContext> context) {
       break;
     }
     case AttemptEnd::Verb::kRelease:
+      if (!dispatcher_.draining()) dispatcher_.pause();
       dispatcher_.release(context->token());
       break;
     case AttemptEnd::Verb::kDrop:
@@ -169,6 +201,14 @@ void WorkerEngine::Impl::on_send(const std::string& job_id, uint64_t number,
   }
 }
 
+void WorkerEngine::Impl::on_start(JobContext& context) {
+  EventLoop* loop = EventLoop::current();
+  context.started_ns = loop->exact_now_ns();
+  const auto& submitted = context.record().submit_time();
+  const int64_t submitted_ns = submitted.seconds() * 1'000'000'000 + submitted.nanos();
+  types_.on_start(*context.type, std::max<int64_t>(0, loop->wall_ns() - submitted_ns));
+}
+
 void WorkerEngine::Impl::on_progress(JobContext& context) {
   if (!context.linked()) new_progress_.push_back(context);
   progress_came_.set();
@@ -177,6 +217,11 @@ void WorkerEngine::Impl::on_progress(JobContext& context) {
 void WorkerEngine::Impl::on_end(JobContext& context) {
   const auto found = running_.find(to_absl(context.token().job_id));
   if (found != running_.end() && found->second == &context) running_.erase(found);
+  dispatcher_.forget(context.record());
+  // There is room for one more like it now.
+  if ((context.type->limited && context.type->kind.wants_more()) || suspects_.wants_more()) {
+    dispatcher_.on_work();
+  }
 }
 
 Task<void> WorkerEngine::Impl::save_progress() {
@@ -198,6 +243,9 @@ Task<void> WorkerEngine::Impl::save_progress() {
 
 void WorkerEngine::Impl::drain(std::chrono::nanoseconds grace) {
   dispatcher_.drain();
+  for (const auto& [id, context] : running_) {
+    if (context->held()) context->scope().cancel(CancelReason::kShutdown);
+  }
   EventLoop* loop = EventLoop::current();
   loop->disarm(*this);
   if (group_ == nullptr) return;
@@ -223,6 +271,8 @@ WorkerStats WorkerEngine::Impl::stats() const {
   stats.released = counts.released;
   stats.lease_lost = counts.stale;
   stats.resident = dispatcher_.resident();
+  stats.resident_bytes = dispatcher_.resident_bytes();
+  stats.suspects_running = suspects_.gate.inside();
   stats.slots_used = host_.slots.used();
   stats.settlements_pending = dispatcher_.pending();
   return stats;
@@ -244,6 +294,7 @@ WorkerEngine::Impl& WorkerEngine::impl() const {
 Task<void> WorkerEngine::run() { return impl().run(); }
 void WorkerEngine::drain(std::chrono::nanoseconds grace) { impl().drain(grace); }
 WorkerStats WorkerEngine::stats() const { return impl().stats(); }
+WorkerMetrics WorkerEngine::metrics() const { return impl().metrics(); }
 
 void WorkerEngine::on_work() { impl().on_work(); }
 void WorkerEngine::on_cancel_requested(const std::string& job_id, const std::string& reason) {

@@ -13,14 +13,16 @@
 #include <weft/store/store.h>
 #include <weft/stream/stream_hub.h>
 #include <weft/worker/registry.h>
+#include <weft/worker/worker_metrics.h>
 
 namespace weft {
 
 struct WorkerOptions {
-  std::string name;                             // shown to people
-  Incarnation incarnation;                      // of this process start
-  size_t concurrency = limits::kConcurrency;    // slots: jobs that run and are not parked
-  size_t max_resident = limits::kResidentJobs;  // jobs held at all, parked ones included
+  std::string name;                                    // shown to people
+  Incarnation incarnation;                             // of this process start
+  size_t concurrency = limits::kConcurrency;           // slots: jobs that run and are not parked
+  size_t max_resident = limits::kResidentJobs;         // jobs held at all, parked ones included
+  size_t max_resident_bytes = limits::kResidentBytes;  // and their payloads
 };
 
 struct WorkerStats {
@@ -28,9 +30,11 @@ struct WorkerStats {
   uint64_t succeeded = 0;
   uint64_t dead = 0;
   uint64_t cancelled = 0;
-  uint64_t released = 0;    // handed back at shutdown
-  uint64_t lease_lost = 0;  // attempts that ended with nothing to settle
-  size_t resident = 0;      // jobs held now
+  uint64_t released = 0;        // handed back at shutdown
+  uint64_t lease_lost = 0;      // attempts that ended with nothing to settle
+  size_t resident = 0;          // jobs held now
+  size_t resident_bytes = 0;    // their payloads
+  size_t suspects_running = 0;  // 0 or 1
   size_t slots_used = 0;
   size_t settlements_pending = 0;
 };
@@ -54,6 +58,8 @@ class WorkerEngine final : public StoreListener {
   // A second call can shorten the grace.
   void drain(std::chrono::nanoseconds grace);
   WorkerStats stats() const;
+  // Copies what was counted by type: for a page that is read now and then.
+  WorkerMetrics metrics() const;
 
   void on_work() override;
   void on_cancel_requested(const std::string& job_id, const std::string& reason) override;

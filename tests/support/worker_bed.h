@@ -23,6 +23,7 @@ struct BedOptions {
   StreamHubOptions hub;
   size_t concurrency = limits::kConcurrency;
   size_t max_resident = limits::kResidentJobs;
+  size_t max_resident_bytes = limits::kResidentBytes;
   size_t executor_threads = 1;
   std::unique_ptr<Store> store;  // instead of store_url
 };
@@ -38,7 +39,8 @@ class WorkerBed {
                {.name = "test",
                 .incarnation = {1, 2},
                 .concurrency = options.concurrency,
-                .max_resident = options.max_resident}) {}
+                .max_resident = options.max_resident,
+                .max_resident_bytes = options.max_resident_bytes}) {}
 
   // Submits and returns the id.
   Task<std::string> submit(std::string type, std::string payload = "",

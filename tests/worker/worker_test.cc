@@ -526,7 +526,7 @@ TEST(WorkerDeathTest, EntryPointsRefuseOtherThreads) {
 
 class NoStarter final : public JobStarter {
  public:
-  void before_take() override {}
+  void before_take(TakeRequest&) override {}
   void start(v1::Job) override {}
   void after_take() override {}
 };

@@ -11,6 +11,7 @@ namespace weft {
 namespace {
 
 constexpr int64_t kSecond_ns = 1'000'000'000;
+constexpr int64_t kMillisecond_ns = 1'000'000;
 constexpr int kFullRetryMs = 1000;
 
 static_assert(static_cast<int>(JobState::kScheduled) == v1::JOB_STATE_SCHEDULED);
@@ -24,6 +25,10 @@ static_assert(static_cast<int>(JobState::kExpired) == v1::JOB_STATE_EXPIRED);
 void set_time(google::protobuf::Timestamp& time, int64_t wall_ns) {
   time.set_seconds(wall_ns / kSecond_ns);
   time.set_nanos(static_cast<int32_t>(wall_ns % kSecond_ns));
+}
+
+int64_t to_ms(const google::protobuf::Timestamp& time) {
+  return time.seconds() * 1000 + time.nanos() / kMillisecond_ns;
 }
 
 void move_to(v1::Job& job, JobEvent event) {
@@ -48,8 +53,29 @@ v1::Job new_job(v1::JobSpec spec, int64_t wall_ns) {
   return job;
 }
 
-bool same_spec(const v1::JobSpec& a, const v1::JobSpec& b) {
-  return google::protobuf::util::MessageDifferencer::Equals(a, b);
+Status check_same(const v1::JobSpec& there, const v1::JobSpec& spec) {
+  if (google::protobuf::util::MessageDifferencer::Equals(there, spec)) return absl::OkStatus();
+  return same_key(there, spec) ? other_spec_of_key(spec.idempotency_key()) : other_spec(spec.id());
+}
+
+bool same_key(const v1::JobSpec& there, const v1::JobSpec& spec) {
+  return !spec.idempotency_key().empty() && there.idempotency_key() == spec.idempotency_key() &&
+         there.queue() == spec.queue();
+}
+
+int64_t retention_ms(const v1::JobSpec& spec, int64_t default_ms) {
+  if (!spec.has_retention()) return default_ms;
+  const auto& retention = spec.retention();
+  const int64_t nanos_up = (retention.nanos() + kMillisecond_ns - 1) / kMillisecond_ns;
+  return retention.seconds() * 1000 + nanos_up;
+}
+
+int64_t expire_ms(const v1::Job& job, int64_t default_ms) {
+  return to_ms(job.finish_time()) + retention_ms(job.spec(), default_ms);
+}
+
+int64_t key_expire_ms(const v1::Job& job, int64_t default_ms) {
+  return std::max(to_ms(job.submit_time()) + limits::kIdempotencyMs, expire_ms(job, default_ms));
 }
 
 ChunkBlockPtr start_attempt(v1::Job& job, const std::string& worker_name, int64_t wall_ns) {
@@ -93,6 +119,15 @@ void retry(v1::Job& job) {
   job.clear_outcome();
   job.clear_finish_time();
   job.clear_crashes();
+}
+
+v1::Outcome crashed_outcome(uint32_t crashes) {
+  v1::Outcome outcome;
+  outcome.set_error_code("crashed");
+  outcome.set_error_message("the worker process died " + std::to_string(crashes) +
+                            " times while it ran this job: find out why in the worker's log, then "
+                            "retry the job");
+  return outcome;
 }
 
 void cancel_now(v1::Job& job, const std::string& reason, int64_t wall_ns) {
@@ -154,6 +189,13 @@ Status other_spec(const std::string& job_id) {
   return field_error("id", "id '" + job_id +
                                "' belongs to a job with another spec: use a new id, or repeat the "
                                "submission unchanged");
+}
+
+Status other_spec_of_key(const std::string& key) {
+  return field_error("idempotency_key",
+                     "idempotency_key '" + key +
+                         "' was used for another type, payload or option: use a new key, or repeat "
+                         "the submission unchanged");
 }
 
 Status queue_full(const std::string& queue, size_t limit) {

@@ -17,8 +17,16 @@ inline JobState state_of(const v1::Job& job) { return static_cast<JobState>(job.
 
 // A new record, QUEUED.
 v1::Job new_job(v1::JobSpec spec, int64_t wall_ns);
-// Two submissions ask for the same thing.
-bool same_spec(const v1::JobSpec& a, const v1::JobSpec& b);
+// OK when two submissions with one id ask for the same thing; else what to say to the second.
+Status check_same(const v1::JobSpec& there, const v1::JobSpec& spec);
+// `there` has the idempotency key of `spec`.
+bool same_key(const v1::JobSpec& there, const v1::JobSpec& spec);
+
+// How long a job is kept once it has ended; 0: not at all.
+int64_t retention_ms(const v1::JobSpec& spec, int64_t default_ms);
+// When a job that has ended is forgotten, and when its key is, as milliseconds of wall time.
+int64_t expire_ms(const v1::Job& job, int64_t default_ms);
+int64_t key_expire_ms(const v1::Job& job, int64_t default_ms);
 
 // RUNNING, one attempt further. Returns the entry to write into the job's stream when that has
 // chunks; its sequence is last_sequence, which counts it already.
@@ -29,6 +37,8 @@ void settle(v1::Job& job, JobState end, v1::Outcome outcome, int64_t wall_ns);
 void give_back(v1::Job& job, JobEvent event, int64_t wall_ns);
 // A dead job is QUEUED again, as if it had never crashed or ended.
 void retry(v1::Job& job);
+// How a job ends that has killed too many workers.
+v1::Outcome crashed_outcome(uint32_t crashes);
 // Ends a job that nobody runs.
 void cancel_now(v1::Job& job, const std::string& reason, int64_t wall_ns);
 
@@ -46,6 +56,7 @@ Status check_no_gap(const std::string& job_id, uint64_t stored, uint64_t wanted)
 Status unknown_job(const std::string& job_id);
 Status stale_token(const Token& token);
 Status other_spec(const std::string& job_id);
+Status other_spec_of_key(const std::string& key);
 Status queue_full(const std::string& queue, size_t limit);
 Status below_first_sequence(uint64_t from_sequence, uint64_t first_sequence);
 Status ended_job(const std::string& job_id, JobState state);

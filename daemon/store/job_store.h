@@ -88,7 +88,8 @@ class JobStore {
   virtual ~JobStore() = default;
 
   // Stores new jobs as QUEUED; an empty spec.id gets one. The same idempotency key in the same
-  // queue is the same job, also after that is gone. Per item: INVALID_ARGUMENT when the id or the
+  // queue is the same job, also after that is gone, and also when the id differs: the answer names
+  // the first one's. Per item: INVALID_ARGUMENT when the id or the
   // key is taken by another spec; RESOURCE_EXHAUSTED with a retry time when the queue or the disk
   // is full. Specs are checked by the caller (check_spec).
   virtual Task<std::vector<StatusOr<Submitted>>> submit(std::vector<v1::JobSpec> specs) = 0;

@@ -1,13 +1,42 @@
-// QueueSet: which queued job is taken next: oldest first in a queue, the queues in turn.
+// QueueSet: which queued job is taken next: the oldest of a queue whose type has room, the queues
+// in turn.
 #pragma once
 
+#include <absl/container/flat_hash_map.h>
+
+#include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 #include <weft/base/intrusive_list.h>
+#include <weft/base/status.h>
+#include <weft/store/job_store.h>
 
 namespace weft {
+
+// How many more jobs of each type may be taken. Lifetime: shorter than that of `rooms`.
+class TypeRooms {
+ public:
+  explicit TypeRooms(const std::vector<TypeRoom>& rooms) {
+    for (const TypeRoom& room : rooms) rooms_[to_absl(room.type)] = room.jobs;
+  }
+  bool has(const std::string& type) const {
+    if (rooms_.empty()) return true;
+    const auto found = rooms_.find(to_absl(type));
+    return found == rooms_.end() || found->second > 0;
+  }
+  void use(const std::string& type) {
+    if (rooms_.empty()) return;
+    const auto found = rooms_.find(to_absl(type));
+    if (found != rooms_.end()) --found->second;
+  }
+
+ private:
+  absl::flat_hash_map<absl::string_view, size_t> rooms_;
+};
 
 template <typename T>
 class QueueSet;
@@ -15,9 +44,12 @@ class QueueSet;
 // Base of what can stand in a queue. Thread: one at a time.
 template <typename T>
 class Queued : public ListNode<Queued<T>> {
+ public:
+  int64_t age = 0;  // smaller is older; no two jobs of a store have the same
+
  private:
   friend class QueueSet<T>;
-  void* queue_ = nullptr;
+  void* lane_ = nullptr;
 };
 
 // Lifetime: owns nothing; what stands in it is removed before it is destroyed.
@@ -25,32 +57,50 @@ class Queued : public ListNode<Queued<T>> {
 template <typename T>
 class QueueSet {
   using Tag = Queued<T>;
+  struct Queue;
+  // The jobs of one type in one queue, oldest first.
+  struct Lane {
+    Queue* queue = nullptr;
+    std::string type;
+    IntrusiveList<T, Tag> items;
+    int64_t oldest = 0;
+    int64_t newest = 0;
+  };
+  struct Queue : ListNode<Queue> {
+    std::string name;
+    std::unordered_map<std::string, std::unique_ptr<Lane>> lanes;
+    std::map<int64_t, Lane*> by_oldest;
+    size_t size = 0;
+  };
 
  public:
   QueueSet() = default;
   QueueSet(const QueueSet&) = delete;
   QueueSet& operator=(const QueueSet&) = delete;
 
-  void push_back(const std::string& name, T& item) {
-    Queue& queue = open(name, item);
-    queue.items.push_back(item);
-  }
-  void push_front(const std::string& name, T& item) {
-    Queue& queue = open(name, item);
-    queue.items.push_front(item);
+  // Quick for one that is newer than all of its queue and type, or older than most.
+  void add(const std::string& name, const std::string& type, T& item) {
+    Lane& lane = open(name, type);
+    if (lane.items.empty() || item.age > lane.newest) {
+      lane.newest = item.age;
+      lane.items.push_back(item);
+    } else {
+      std::vector<T*> older;
+      while (!lane.items.empty() && lane.items.front().age < item.age) {
+        older.push_back(lane.items.pop_front());
+      }
+      lane.items.push_front(item);
+      for (auto next = older.rbegin(); next != older.rend(); ++next) lane.items.push_front(**next);
+    }
+    item.lane_ = &lane;
+    ++lane.queue->size;
+    ++size_;
+    place(lane);
   }
   void remove(T& item) {
+    Lane& lane = *static_cast<Lane*>(item.lane_);
     static_cast<ListNode<Tag>&>(item).unlink();
-    leave(item);
-  }
-  // Null when every queue is empty.
-  T* take() {
-    if (turns_.empty()) return nullptr;
-    Queue& queue = turns_.front();
-    turns_.push_back(queue);
-    T* item = queue.items.pop_front();
-    leave(*item);
-    return item;
+    leave(lane, item);
   }
   size_t size(const std::string& name) const {
     const auto found = queues_.find(name);
@@ -58,34 +108,101 @@ class QueueSet {
   }
   size_t size() const { return size_; }
   void clear() {
-    while (take() != nullptr) {
+    const std::vector<TypeRoom> no_limits;
+    TypeRooms rooms(no_limits);
+    Selection all(*this, rooms);
+    while (all.next() != nullptr) {
     }
   }
 
- private:
-  struct Queue : ListNode<Queue> {
-    std::string name;
-    IntrusiveList<T, Tag> items;
-    size_t size = 0;
+  // Takes one job after the other. What has no room is looked at once, not once a job.
+  // Lifetime: nothing else uses the set meanwhile.
+  class Selection {
+   public:
+    Selection(QueueSet& set, TypeRooms& rooms) : set_(set), rooms_(rooms) {}
+    Selection(const Selection&) = delete;
+    Selection& operator=(const Selection&) = delete;
+    ~Selection() {
+      for (Lane* lane : full_lanes_) lane->queue->by_oldest.emplace(lane->oldest, lane);
+      for (auto queue = full_queues_.rbegin(); queue != full_queues_.rend(); ++queue) {
+        set_.turns_.push_front(**queue);
+      }
+    }
+    // Null when there is none that has room.
+    T* next() {
+      while (!set_.turns_.empty()) {
+        Queue& queue = set_.turns_.front();
+        Lane* lane = lane_with_room(queue);
+        if (lane == nullptr) {
+          full_queues_.push_back(set_.turns_.pop_front());
+          continue;
+        }
+        set_.turns_.push_back(queue);
+        rooms_.use(lane->type);
+        T* item = lane->items.pop_front();
+        set_.leave(*lane, *item);
+        return item;
+      }
+      return nullptr;
+    }
+
+   private:
+    Lane* lane_with_room(Queue& queue) {
+      while (!queue.by_oldest.empty()) {
+        Lane* lane = queue.by_oldest.begin()->second;
+        if (rooms_.has(lane->type)) return lane;
+        full_lanes_.push_back(lane);
+        queue.by_oldest.erase(queue.by_oldest.begin());
+      }
+      return nullptr;
+    }
+    QueueSet& set_;
+    TypeRooms& rooms_;
+    std::vector<Lane*> full_lanes_;
+    std::vector<Queue*> full_queues_;
   };
 
-  Queue& open(const std::string& name, T& item) {
+ private:
+  Lane& open(const std::string& name, const std::string& type) {
     std::unique_ptr<Queue>& queue = queues_[name];
     if (queue == nullptr) {
       queue = std::make_unique<Queue>();
       queue->name = name;
       turns_.push_back(*queue);
     }
-    item.queue_ = queue.get();
-    ++queue->size;
-    ++size_;
-    return *queue;
+    std::unique_ptr<Lane>& lane = queue->lanes[type];
+    if (lane == nullptr) {
+      lane = std::make_unique<Lane>();
+      lane->queue = queue.get();
+      lane->type = type;
+    }
+    return *lane;
   }
-  void leave(T& item) {
-    Queue* queue = static_cast<Queue*>(item.queue_);
-    item.queue_ = nullptr;
+  // After its front may have changed.
+  void place(Lane& lane) {
+    const int64_t oldest = lane.items.front().age;
+    if (oldest == lane.oldest) return;
+    auto node = lane.queue->by_oldest.extract(lane.oldest);
+    lane.oldest = oldest;
+    if (node.empty()) {
+      lane.queue->by_oldest.emplace(oldest, &lane);
+    } else {
+      node.key() = oldest;
+      lane.queue->by_oldest.insert(std::move(node));
+    }
+  }
+  void leave(Lane& lane, T& item) {
+    item.lane_ = nullptr;
     --size_;
-    if (--queue->size == 0) queues_.erase(std::string(queue->name));
+    Queue& queue = *lane.queue;
+    if (--queue.size == 0) {
+      queues_.erase(std::string(queue.name));
+    } else if (lane.items.empty()) {
+      queue.by_oldest.erase(lane.oldest);
+      queue.lanes.erase(std::string(lane.type));
+    } else {
+      place(lane);
+    }
   }
 
   std::unordered_map<std::string, std::unique_ptr<Queue>> queues_;

@@ -4,24 +4,27 @@
 #include <algorithm>
 #include <deque>
 #include <map>
+#include <set>
 #include <utility>
 
 #include <weft/base/id.h>
 #include <weft/base/limits.h>
+#include <weft/jobs/crash_policy.h>
 #include <weft/runtime/sleep.h>
+#include <weft/store/fingerprint.h>
+#include <weft/store/finished_jobs.h>
 #include <weft/store/job_list.h>
 #include <weft/store/job_record.h>
 #include <weft/store/memory/memory_store.h>
 #include <weft/store/own_loop.h>
-#include <weft/store/queue_set.h>
 #include <weft/store/send_log.h>
+#include <weft/store/waiting_jobs.h>
 
 namespace weft {
 namespace {
 
 struct Record : Queued<Record> {
   v1::Job job;
-  int64_t order = 0;   // of submission
   Incarnation worker;  // of the attempt that runs, or that settled
   std::deque<ChunkBlockPtr> blocks;
   SendLog sends;
@@ -29,17 +32,31 @@ struct Record : Queued<Record> {
   uint64_t consumed = 0;          // by the running attempt
 };
 
+constexpr int64_t kMillisecond_ns = 1'000'000;
+constexpr int64_t kNever = INT64_MAX;
+
+// An idempotency key that was used.
+struct Key {
+  std::string job_id;
+  std::string fingerprint;
+  int64_t expire_ms;  // kNever while the job is there
+};
+
 class MemoryStore final : public Store {
  public:
   explicit MemoryStore(StoreOptions options)
-      : options_(options), random_(make_id_source(options)) {}
-  ~MemoryStore() override { queues_.clear(); }
+      : options_(options),
+        random_(make_id_source(options)),
+        finished_(options.finished_per_queue) {}
+  ~MemoryStore() override { waiting_.clear(); }
 
   void set_listener(StoreListener* listener) override { listener_ = listener; }
   StoreStats stats() const override {
     StoreStats stats = stats_;
-    stats.queued_jobs = queues_.size();
+    stats.queued_jobs = waiting_.size();
     stats.running_jobs = running_;
+    stats.finished_jobs = finished_.size();
+    stats.suspect_jobs = waiting_.suspects();
     return stats;
   }
   Task<void> close() override {
@@ -70,12 +87,13 @@ class MemoryStore final : public Store {
     Taken taken;
     for (Settlement& settlement : settlements) taken.settled.push_back(settle_one(settlement));
     size_t bytes = 0;
+    WaitingJobs<Record>::Take waiting(waiting_, take);
     while (taken.jobs.size() < take.max_jobs) {
       if (bytes >= options_.take_bytes) {
-        if (queues_.size() > 0) tell_work();
+        if (waiting_.size() > 0) tell_work();
         break;
       }
-      Record* record = queues_.take();
+      Record* record = waiting.next();
       if (record == nullptr) break;
       if (const ChunkBlockPtr entry = start_attempt(record->job, take.worker_name, wall_ns())) {
         record->blocks.push_back(entry);
@@ -94,7 +112,7 @@ class MemoryStore final : public Store {
     co_await yield_now();
     count_commit(tokens.size());
     std::vector<Status> answers;
-    std::vector<Record*> queued;
+    bool queued = false;
     for (const Token& token : tokens) {
       Record* record = running(token);
       answers.push_back(record != nullptr ? absl::OkStatus() : refuse(token));
@@ -103,15 +121,13 @@ class MemoryStore final : public Store {
       record->worker = Incarnation();
       --running_;
       if (is_finished(state_of(record->job))) {
-        tell_finished(*record);
+        ended(*record);
       } else {
-        queued.push_back(record);
+        wait(*record);
+        queued = true;
       }
     }
-    std::sort(queued.begin(), queued.end(),
-              [](const Record* a, const Record* b) { return a->order > b->order; });
-    for (Record* record : queued) queues_.push_front(record->job.spec().queue(), *record);
-    if (!queued.empty()) tell_work();
+    if (queued) tell_work();
     co_return answers;
   }
 
@@ -138,11 +154,12 @@ class MemoryStore final : public Store {
     v1::CancelResponse response;
     switch (decide_cancel(state_of(record->job))) {
       case CancelDecision::kEndNow:
-        queues_.remove(*record);
+        waiting_.remove(*record, is_suspect(record->job.crashes()));
         cancel_now(record->job, reason, wall_ns());
         response.set_result(v1::CancelResponse::CANCELLED);
-        tell_finished(*record);
-        break;
+        response.set_state(record->job.state());
+        ended(*record);
+        co_return response;
       case CancelDecision::kRequest:
         response.set_result(v1::CancelResponse::REQUESTED);
         if (record->job.cancel_requested()) break;
@@ -272,7 +289,7 @@ class MemoryStore final : public Store {
     if (!before.ok()) co_return before.status();
     JobPage page;
     size_t looked_at = 0;
-    for (auto next = by_order_.lower_bound(*before); next != by_order_.begin();) {
+    for (auto next = by_age_.lower_bound(*before); next != by_age_.begin();) {
       if (page.jobs.size() == max_jobs || looked_at == limits::kListScan) {
         page.next = to_position(next->first);
         break;
@@ -299,12 +316,14 @@ class MemoryStore final : public Store {
       co_return not_dead(job_id, state_of(job));
     }
     const std::string& queue = job.spec().queue();
-    if (queues_.size(queue) >= options_.queued_per_queue) {
+    if (waiting_.size(queue) >= options_.queued_per_queue) {
       co_return queue_full(queue, options_.queued_per_queue);
     }
     weft::retry(job);
+    finished_.remove(record->age);
+    finished_.publish();
     record->worker = Incarnation();
-    queues_.push_back(queue, *record);
+    wait(*record);
     tell_work();
     co_return without_payload(job);
   }
@@ -320,7 +339,23 @@ class MemoryStore final : public Store {
     co_return absl::OkStatus();
   }
 
-  Task<StatusOr<size_t>> sweep(size_t) override { co_return size_t{0}; }
+  Task<StatusOr<size_t>> sweep(size_t max_items) override {
+    own_loop_.enter();
+    co_await yield_now();
+    count_commit(1);
+    const int64_t now_ms = wall_ns() / kMillisecond_ns;
+    const std::vector<int64_t> ages = finished_.expired(now_ms, max_items);
+    forget_by_retention(ages);
+    size_t done = ages.size();
+    while (done < max_items && !expiring_keys_.empty()) {
+      const auto& [expire, name] = *expiring_keys_.begin();
+      if (expire > now_ms) break;
+      keys_.erase(to_absl(name));
+      expiring_keys_.erase(expiring_keys_.begin());
+      ++done;
+    }
+    co_return done;
+  }
 
  private:
   static int64_t wall_ns() { return EventLoop::current()->wall_ns(); }
@@ -342,31 +377,80 @@ class MemoryStore final : public Store {
   }
 
   StatusOr<Submitted> submit_one(v1::JobSpec spec) {
+    const std::string& key = spec.idempotency_key();
+    const std::string print = key.empty() ? std::string() : fingerprint(spec);
+    if (const auto known = keys_.find(to_absl(key_name(spec))); known != keys_.end()) {
+      const bool over = known->second.expire_ms != kNever &&
+                        known->second.expire_ms <= wall_ns() / kMillisecond_ns;
+      if (!over && known->second.fingerprint != print) return other_spec_of_key(key);
+      if (!over) return Submitted(known->second.job_id, true);
+      expiring_keys_.erase({known->second.expire_ms, key_name(spec)});
+      keys_.erase(known);
+    }
     if (spec.id().empty()) {
       do {
         spec.set_id(make_job_id(wall_ns() / 1'000'000, random_));
       } while (find(spec.id()) != nullptr);
     } else if (const Record* there = find(spec.id())) {
-      if (!same_spec(there->job.spec(), spec)) return other_spec(spec.id());
+      WEFT_RETURN_IF_ERROR(check_same(there->job.spec(), spec));
       return Submitted(spec.id(), true);
     }
-    if (queues_.size(spec.queue()) >= options_.queued_per_queue) {
+    if (waiting_.size(spec.queue()) >= options_.queued_per_queue) {
       return queue_full(spec.queue(), options_.queued_per_queue);
     }
     auto record = std::make_unique<Record>();
     record->job = new_job(std::move(spec), wall_ns());
-    record->order = ++last_order_;
-    by_order_.emplace(record->order, record.get());
+    record->age = ++last_age_;
+    by_age_.emplace(record->age, record.get());
     const v1::JobSpec& stored = record->job.spec();
-    queues_.push_back(stored.queue(), *record);
+    wait(*record);
+    if (!stored.idempotency_key().empty()) {
+      keys_.emplace(key_name(stored), Key{stored.id(), print, kNever});
+    }
     Submitted answer(stored.id(), false);
     records_.emplace(stored.id(), std::move(record));
     return answer;
   }
 
+  void wait(Record& record) {
+    const v1::JobSpec& spec = record.job.spec();
+    waiting_.add(spec.queue(), spec.type(), record, is_suspect(record.job.crashes()));
+  }
+  // Keys of all queues in one map; a queue's name has no line end.
+  static std::string key_name(const v1::JobSpec& spec) {
+    return spec.idempotency_key().empty() ? std::string()
+                                          : spec.queue() + "\n" + spec.idempotency_key();
+  }
   void forget(Record& record) {
-    by_order_.erase(record.order);
-    records_.erase(to_absl(std::string(record.job.spec().id())));
+    const v1::Job& job = record.job;
+    const auto key = keys_.find(to_absl(key_name(job.spec())));
+    if (key != keys_.end() && key->second.job_id == job.spec().id()) {
+      key->second.expire_ms = key_expire_ms(job, options_.retention_ms);
+      expiring_keys_.emplace(key->second.expire_ms, key->first);
+    }
+    finished_.remove(record.age);
+    finished_.publish();
+    by_age_.erase(record.age);
+    records_.erase(to_absl(std::string(job.spec().id())));
+  }
+  void forget_by_retention(const std::vector<int64_t>& ages) {
+    for (const int64_t age : ages) forget(*by_age_.at(age));
+    stats_.removed_jobs += ages.size();
+  }
+
+  // What follows when a job has come to its end; `record` may be gone then.
+  void ended(Record& record) {
+    tell_finished(record);
+    const v1::JobSpec& spec = record.job.spec();
+    if (retention_ms(spec, options_.retention_ms) == 0) {
+      forget(record);
+      ++stats_.removed_jobs;
+      return;
+    }
+    finished_.add(spec.queue(), record.age, expire_ms(record.job, options_.retention_ms));
+    const std::vector<int64_t> surplus = finished_.surplus();
+    finished_.publish();
+    forget_by_retention(surplus);
   }
 
   Status settle_one(Settlement& settlement) {
@@ -385,7 +469,7 @@ class MemoryStore final : public Store {
     settle(record->job, static_cast<JobState>(settlement.state), std::move(settlement.outcome),
            wall_ns());
     --running_;
-    tell_finished(*record);
+    ended(*record);
     return absl::OkStatus();
   }
 
@@ -410,9 +494,12 @@ class MemoryStore final : public Store {
   Random random_;
   StoreListener* listener_ = nullptr;
   absl::flat_hash_map<std::string, std::unique_ptr<Record>> records_;
-  std::map<int64_t, Record*> by_order_;
-  int64_t last_order_ = 0;
-  QueueSet<Record> queues_;
+  std::map<int64_t, Record*> by_age_;
+  int64_t last_age_ = 0;
+  WaitingJobs<Record> waiting_;
+  FinishedJobs finished_;
+  absl::flat_hash_map<std::string, Key> keys_;
+  std::set<std::pair<int64_t, std::string>> expiring_keys_;  // of jobs that are gone
   size_t running_ = 0;
   StoreStats stats_;
 };

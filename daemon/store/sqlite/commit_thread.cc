@@ -1,4 +1,5 @@
 // Transactions, their failure, and checkpoints.
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 
@@ -43,8 +44,12 @@ BatchResult CommitThread::process(OperationList batch) {
   }
   if (begun) {
     OperationContext context{.writer = &writer_, .reader = nullptr};
-    for (const auto& operation : batch) operation->run(context);
-    writer_.finish_transaction();
+    int64_t wall_ns = 0;
+    for (const auto& operation : batch) {
+      operation->run(context);
+      wall_ns = std::max(wall_ns, operation->wall_ns);
+    }
+    writer_.finish_transaction(wall_ns);
     commit_.run();
   }
   if (begun && database_.ok()) {
@@ -67,6 +72,9 @@ BatchResult CommitThread::process(OperationList batch) {
   result.operations = std::move(batch);
   stats_.queued_jobs = writer_.queued();
   stats_.running_jobs = writer_.running();
+  stats_.suspect_jobs = writer_.suspects();
+  stats_.finished_jobs = writer_.finished();
+  stats_.removed_jobs = writer_.removed();
   stats_.stale_tokens = writer_.stale_tokens();
   result.stats = stats_;
   result.has_stats = true;

@@ -81,6 +81,11 @@ Statement& Statement::bind(int index, int64_t value) {
   return *this;
 }
 
+Statement& Statement::bind_null(int index) {
+  sqlite3_bind_null(statement_, index);
+  return *this;
+}
+
 Statement& Statement::bind_text(int index, std::string_view text) {
   sqlite3_bind_text64(statement_, index, text.data() != nullptr ? text.data() : "", text.size(),
                       SQLITE_STATIC, SQLITE_UTF8);

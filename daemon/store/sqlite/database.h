@@ -56,6 +56,7 @@ class Statement {
   Statement& operator=(const Statement&) = delete;
 
   Statement& bind(int index, int64_t value);
+  Statement& bind_null(int index);
   Statement& bind_text(int index, std::string_view text);
   Statement& bind_blob(int index, std::string_view bytes);
   // To the end; then ready for the next use.

@@ -46,6 +46,7 @@ class Operation {
   std::optional<Semaphore::Permit> permit;
   std::optional<Semaphore::Permit> byte_permit;
 
+  int64_t wall_ns = 0;  // when it was asked for
   size_t items = 1;
   size_t bytes = 0;
   Durability durability = Durability::kPower;

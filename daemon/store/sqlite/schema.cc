@@ -21,6 +21,12 @@ const Migration kMigrations[] = {
      "CREATE TABLE send(job INTEGER NOT NULL, number INTEGER NOT NULL, sender TEXT NOT NULL,"
      " sender_number INTEGER NOT NULL, value BLOB NOT NULL, PRIMARY KEY(job, number))"
      " WITHOUT ROWID;"},
+    // Idempotency keys. One that is its job's id too, as most are, stands here only once the job is
+    // gone. expire_ms: NULL while the job is there.
+    {2,
+     "CREATE TABLE idempotency(queue TEXT NOT NULL, name TEXT NOT NULL, job TEXT NOT NULL,"
+     " fingerprint BLOB NOT NULL, expire_ms INTEGER, PRIMARY KEY(queue, name)) WITHOUT ROWID;"
+     "CREATE INDEX idempotency_expire ON idempotency(expire_ms) WHERE expire_ms IS NOT NULL;"},
 };
 const int kMigrationCount = static_cast<int>(std::size(kMigrations));
 

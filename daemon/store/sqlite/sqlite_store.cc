@@ -78,15 +78,19 @@ class SqliteStore final : public Store, private BatchReceiver {
   Status recover() {
     segments_.load(*writing_);
     writer_.load();
+    writer_.load_finished();
     if (!writing_->ok() || !reading_->ok()) return damaged(writing_->ok() ? *reading_ : *writing_);
     writing_->exec("BEGIN IMMEDIATE");
-    writer_.recover(RealClock::instance().wall_ns());
-    writer_.finish_transaction();
+    const int64_t now_ns = RealClock::instance().wall_ns();
+    writer_.recover(now_ns);
+    writer_.finish_transaction(now_ns);
     writing_->exec("COMMIT");
     if (!writing_->ok()) return damaged(*writing_);
     writer_.publish();
     writer_.take_events();
     stats_.queued_jobs = writer_.queued();
+    stats_.suspect_jobs = writer_.suspects();
+    stats_.finished_jobs = writer_.finished();
     commit_thread_.start("weft-commit");
     reader_thread_.start("weft-read");
     return absl::OkStatus();
@@ -240,13 +244,18 @@ class SqliteStore final : public Store, private BatchReceiver {
   }
 
   Task<Status> remove(std::string job_id) override {
-    auto run = [job_id = std::move(job_id)](OperationContext& context) {
-      return context.writer->remove(job_id);
+    auto run = [job_id = std::move(job_id), wall_ns = wall_ns()](OperationContext& context) {
+      return context.writer->remove(job_id, wall_ns);
     };
     return perform(commits_, std::move(run), 1, 0);
   }
 
-  Task<StatusOr<size_t>> sweep(size_t) override { co_return size_t{0}; }
+  Task<StatusOr<size_t>> sweep(size_t max_items) override {
+    auto run = [max_items, wall_ns = wall_ns()](OperationContext& context) {
+      return StatusOr<size_t>(context.writer->sweep(max_items, wall_ns));
+    };
+    return perform(commits_, std::move(run), 1, 0);
+  }
 
  private:
   static int64_t wall_ns() { return EventLoop::current()->wall_ns(); }
@@ -258,6 +267,7 @@ class SqliteStore final : public Store, private BatchReceiver {
       Durability durability = Durability::kPower) {
     own_loop_.enter();
     auto operation = std::make_unique<FunctionOperation<Run>>(std::move(run));
+    operation->wall_ns = wall_ns();
     operation->items = items;
     operation->bytes = bytes;
     operation->durability = durability;

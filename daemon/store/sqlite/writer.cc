@@ -4,6 +4,8 @@
 #include <weft/base/check.h>
 #include <weft/base/id.h>
 #include <weft/base/limits.h>
+#include <weft/jobs/crash_policy.h>
+#include <weft/store/fingerprint.h>
 #include <weft/store/job_record.h>
 #include <weft/store/sqlite/writer.h>
 
@@ -19,6 +21,7 @@ Writer::Writer(Database& database, SegmentLog& segments, const StoreOptions& opt
       segments_(segments),
       queued_per_queue_(options.queued_per_queue),
       take_bytes_(options.take_bytes),
+      retention_ms_(options.retention_ms),
       random_(make_id_source(options)),
       insert_job_(database,
                   "INSERT INTO job(row, id, queue, state, first_sequence, worker_high, worker_low,"
@@ -40,24 +43,40 @@ Writer::Writer(Database& database, SegmentLog& segments, const StoreOptions& opt
                    "INSERT INTO send(job, number, sender, sender_number, value)"
                    " VALUES(?1, ?2, ?3, ?4, ?5)"),
       delete_sends_(database, "DELETE FROM send WHERE job = ?1 AND number <= ?2"),
+      select_by_row_(database, kSelectRow),
+      select_key_(database,
+                  "SELECT job, fingerprint, expire_ms FROM idempotency"
+                  " WHERE queue = ?1 AND name = ?2"),
+      insert_key_(database,
+                  "INSERT OR REPLACE INTO idempotency(queue, name, job, fingerprint, expire_ms)"
+                  " VALUES(?1, ?2, ?3, ?4, ?5)"),
+      expire_key_(database, "UPDATE idempotency SET expire_ms = ?3 WHERE queue = ?1 AND name = ?2"),
+      delete_key_(database, "DELETE FROM idempotency WHERE queue = ?1 AND name = ?2"),
+      sweep_keys_(database,
+                  "DELETE FROM idempotency WHERE (queue, name) IN"
+                  " (SELECT queue, name FROM idempotency WHERE expire_ms <= ?1 LIMIT ?2)"),
       delete_job_(database, "DELETE FROM job WHERE row = ?1"),
       delete_payload_(database, "DELETE FROM payload WHERE job = ?1"),
-      delete_result_(database, "DELETE FROM result WHERE job = ?1") {}
+      delete_result_(database, "DELETE FROM result WHERE job = ?1"),
+      finished_(options.finished_per_queue) {}
 
-Writer::~Writer() { queues_.clear(); }
+Writer::~Writer() { waiting_.clear(); }
 
 StatusOr<Submitted> Writer::submit(v1::JobSpec spec, int64_t wall_ns) {
+  if (!spec.idempotency_key().empty()) {
+    if (const auto answer = find_key(spec, wall_ns)) return *answer;
+  }
   const bool own_id = spec.id().empty();
   if (own_id) {
     spec.set_id(make_job_id(wall_ns / 1'000'000, random_));
   } else if (LiveJob* there = find(spec.id())) {
     // Known without the file when it is hot; only then is the spec whole.
     if (!there->running && there->job != nullptr) {
-      if (!same_spec(there->job->spec(), spec)) return other_spec(spec.id());
+      WEFT_RETURN_IF_ERROR(check_same(there->job->spec(), spec));
       return Submitted(spec.id(), true);
     }
   }
-  const bool full = queues_.size(spec.queue()) >= queued_per_queue_;
+  const bool full = waiting_.size(spec.queue()) >= queued_per_queue_;
   if (full) {
     // Said only to new jobs: a repeated submission is answered as before.
     JobRow there;
@@ -75,13 +94,20 @@ StatusOr<Submitted> Writer::submit(v1::JobSpec spec, int64_t wall_ns) {
   if (database_.ok() && sqlite3_changes(database_.handle()) == 0) {
     JobRow there;
     if (own_id || !select_job(stored.id(), true, there)) return unknown_job(stored.id());
-    if (!same_spec(there.job.spec(), stored)) return other_spec(stored.id());
+    WEFT_RETURN_IF_ERROR(check_same(there.job.spec(), stored));
     return Submitted(stored.id(), true);
   }
   ++next_row_;
   if (!stored.payload().empty()) insert_payload_.bind(1, row).bind_blob(2, stored.payload()).run();
-  LiveJob& live = add_live(stored.id(), stored.queue(), row);
-  queues_.push_back(live.queue, live);
+  const std::string& key = stored.idempotency_key();
+  if (!key.empty() && key != stored.id()) {
+    const std::string print = fingerprint(stored);
+    insert_key_.bind_text(1, stored.queue()).bind_text(2, key).bind_text(3, stored.id());
+    insert_key_.bind_blob(4, print).bind_null(5).run();
+    any_keys_ = true;
+  }
+  LiveJob& live = add_live(stored.id(), row);
+  wait(live, stored, 0);
   keep_hot(live, std::move(job));
   tell_work();
   return Submitted(live.id, false);
@@ -103,32 +129,32 @@ Status Writer::settle(Settlement& settlement, int64_t wall_ns) {
   if (settlement.progress) *live->job->mutable_progress() = *std::move(settlement.progress);
   weft::settle(*live->job, static_cast<JobState>(settlement.state), std::move(settlement.outcome),
                wall_ns);
-  finish(*live, std::move(live->job));
+  finish(*live, std::move(live->job), wall_ns);
   return absl::OkStatus();
 }
 
 void Writer::take(const TakeRequest& request, int64_t wall_ns, std::vector<v1::Job>& jobs) {
   size_t bytes = 0;
+  WaitingJobs<LiveJob>::Take waiting(waiting_, request);
   while (jobs.size() < request.max_jobs) {
     if (bytes >= take_bytes_) {
-      if (queues_.size() > 0) tell_work();
+      if (waiting_.size() > 0) tell_work();
       return;
     }
-    LiveJob* live = queues_.take();
+    LiveJob* live = waiting.next();
     if (live == nullptr) return;
     std::unique_ptr<v1::Job> job = whole_job(*live);
     if (job == nullptr) return;
     job->set_last_sequence(
-        std::max(job->last_sequence(), segments_.extent(live->row).last_sequence));
+        std::max(job->last_sequence(), segments_.extent(live->row()).last_sequence));
     if (const ChunkBlockPtr entry = start_attempt(*job, request.worker_name, wall_ns)) {
-      segments_.stage(live->row, *entry);
+      segments_.stage(live->row(), *entry);
     }
     std::string payload;
     payload.swap(*job->mutable_spec()->mutable_payload());
     live->worker = request.worker;
     live->consumed = 0;
-    live->running = true;
-    ++running_;
+    start_running(*live);
     update(*live, *job);
     jobs.push_back(*job);
     bytes += payload.size();
@@ -155,25 +181,34 @@ void Writer::recover(int64_t wall_ns) {
   for (const auto& [id, live] : live_) {
     if (live->running) jobs.push_back(live.get());
   }
+  const bool suspect_ran =
+      std::any_of(jobs.begin(), jobs.end(), [](const LiveJob* live) { return live->suspect; });
+  std::erase_if(jobs, [&](LiveJob* live) {
+    v1::Job& job = *live->job;
+    job.set_crashes(count_crash(job.crashes(), suspect_ran));
+    if (!is_crash_dead(job.crashes())) return false;
+    weft::settle(job, JobState::kDead, crashed_outcome(job.crashes()), wall_ns);
+    finish(*live, std::move(live->job), wall_ns);
+    return true;
+  });
   give_back_all(std::move(jobs), JobEvent::kCrash, wall_ns);
 }
 
 void Writer::give_back_all(std::vector<LiveJob*> jobs, JobEvent event, int64_t wall_ns) {
   // Newest first to the front, so that the oldest stands first.
   std::sort(jobs.begin(), jobs.end(),
-            [](const LiveJob* a, const LiveJob* b) { return a->row > b->row; });
+            [](const LiveJob* a, const LiveJob* b) { return a->age > b->age; });
   for (LiveJob* live : jobs) {
     give_back(*live->job, event, wall_ns);
     live->worker = Incarnation();
     if (is_finished(state_of(*live->job))) {
-      finish(*live, std::move(live->job));
+      finish(*live, std::move(live->job), wall_ns);
       continue;
     }
     update(*live, *live->job);
+    stop_running(*live);
+    wait(*live, live->job->spec(), live->job->crashes());
     live->job.reset();  // without its payload it is not whole
-    live->running = false;
-    --running_;
-    queues_.push_front(live->queue, *live);
     tell_work();
   }
 }
@@ -210,30 +245,39 @@ StatusOr<v1::CancelResponse> Writer::cancel(const std::string& job_id, const std
   std::unique_ptr<v1::Job> job = whole_job(*live);
   if (job == nullptr) return unknown_job(job_id);
   job->mutable_spec()->clear_payload();
-  job->set_last_sequence(std::max(job->last_sequence(), segments_.extent(live->row).last_sequence));
+  job->set_last_sequence(
+      std::max(job->last_sequence(), segments_.extent(live->row()).last_sequence));
   cancel_now(*job, reason, wall_ns);
-  queues_.remove(*live);
+  waiting_.remove(*live, live->suspect);
   response.set_result(v1::CancelResponse::CANCELLED);
   response.set_state(job->state());
-  finish(*live, std::move(job));
+  finish(*live, std::move(job), wall_ns);
   return response;
 }
 
-void Writer::finish(LiveJob& live, std::unique_ptr<v1::Job> job) {
-  const std::string& result = job->outcome().result();
-  if (!result.empty()) insert_result_.bind(1, live.row).bind_blob(2, result).run();
-  update(live, *job);
-  if (live.running) --running_;
-  oldest_ended_row_ = std::min(oldest_ended_row_, live.row);
+void Writer::finish(LiveJob& live, std::unique_ptr<v1::Job> job, int64_t wall_ns) {
+  const int64_t row = live.row();
+  job->set_first_sequence(segments_.first_sequence(row));
+  if (retention_ms(job->spec(), retention_ms_) == 0) {
+    keep_key(*job, row, wall_ns);
+    delete_rows(row);
+    ++removing_;
+  } else {
+    const std::string& result = job->outcome().result();
+    if (!result.empty()) insert_result_.bind(1, row).bind_blob(2, result).run();
+    update(live, *job);
+    finished_.add(job->spec().queue(), row, expire_ms(*job, retention_ms_));
+  }
+  if (live.running) stop_running(live);
+  oldest_ended_row_ = std::min(oldest_ended_row_, row);
   if (live.sends != nullptr) job->set_last_send(live.sends->last());
-  job->set_first_sequence(segments_.first_sequence(live.row));
   events_.emplace_back(std::move(*job));
   live_.erase(to_absl(events_.back().job.spec().id()));
 }
 
 void Writer::update(LiveJob& live, v1::Job& job) {
   const std::string record = encode_record(job);
-  update_job_.bind(1, live.row).bind(2, job.state());
+  update_job_.bind(1, live.row()).bind(2, job.state());
   update_job_.bind(3, static_cast<int64_t>(live.worker.high));
   update_job_.bind(4, static_cast<int64_t>(live.worker.low)).bind_blob(5, record).run();
 }
@@ -255,20 +299,36 @@ Status Writer::refuse(const Token& token) {
   return stale_token(token);
 }
 
-Writer::LiveJob& Writer::add_live(std::string id, std::string queue, int64_t row) {
+Writer::LiveJob& Writer::add_live(std::string id, int64_t row) {
   auto live = std::make_unique<LiveJob>();
   live->id = std::move(id);
-  live->queue = std::move(queue);
-  live->row = row;
+  live->age = row;
   LiveJob& added = *live;
   live_.emplace(to_absl(added.id), std::move(live));
   return added;
 }
 
+void Writer::wait(LiveJob& live, const v1::JobSpec& spec, uint32_t crashes) {
+  live.suspect = is_suspect(crashes);
+  waiting_.add(spec.queue(), spec.type(), live, live.suspect);
+}
+
+void Writer::start_running(LiveJob& live) {
+  live.running = true;
+  ++running_;
+  if (live.suspect) ++running_suspects_;
+}
+
+void Writer::stop_running(LiveJob& live) {
+  live.running = false;
+  --running_;
+  if (live.suspect) --running_suspects_;
+}
+
 void Writer::keep_hot(LiveJob& live, v1::Job job) {
   const size_t bytes = kRecordBytes + job.spec().payload().size();
   if (hot_bytes_ + bytes > limits::kHotJobBytes) return;
-  live.hot_bytes = bytes;
+  live.hot_bytes = static_cast<uint32_t>(bytes);
   hot_bytes_ += bytes;
   live.job = std::make_unique<v1::Job>(std::move(job));
 }
@@ -278,7 +338,7 @@ std::unique_ptr<v1::Job> Writer::whole_job(LiveJob& live) {
     hot_bytes_ -= live.hot_bytes;
     live.hot_bytes = 0;
     if (live.sends != nullptr) live.job->set_last_send(live.sends->last());
-    live.job->set_first_sequence(segments_.first_sequence(live.row));
+    live.job->set_first_sequence(segments_.first_sequence(live.row()));
     return std::move(live.job);
   }
   JobRow found;

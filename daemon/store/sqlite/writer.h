@@ -4,20 +4,22 @@
 #include <absl/container/flat_hash_map.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include <weft/base/random.h>
 #include <weft/jobs/job_state.h>
+#include <weft/store/finished_jobs.h>
 #include <weft/store/job_store.h>
-#include <weft/store/queue_set.h>
 #include <weft/store/send_log.h>
 #include <weft/store/sqlite/database.h>
 #include <weft/store/sqlite/job_rows.h>
 #include <weft/store/sqlite/segment_log.h>
 #include <weft/store/store.h>
 #include <weft/store/stream_store.h>
+#include <weft/store/waiting_jobs.h>
 
 namespace weft {
 
@@ -47,7 +49,10 @@ class Writer {
   // Forgets the transaction and reads live jobs. Running jobs stay running. Check database.ok()
   // after it. The segments' index needs no reading: only a commit changes it.
   void load();
-  // Gives back every running job, oldest first: their process is gone. In a transaction.
+  // Reads what is known of finished jobs. Once, after load().
+  void load_finished();
+  // Gives back every running job, oldest first: their process is gone, and that counts against
+  // them. In a transaction.
   void recover(int64_t wall_ns);
 
   // The verbs. Each is called inside a transaction; what it answers counts only once that stands.
@@ -59,15 +64,17 @@ class Writer {
   StatusOr<v1::CancelResponse> cancel(const std::string& job_id, const std::string& reason,
                                       int64_t wall_ns);
   StatusOr<v1::Job> retry(const std::string& job_id);
-  Status remove(const std::string& job_id);
+  Status remove(const std::string& job_id, int64_t wall_ns);
+  size_t sweep(size_t max_items, int64_t wall_ns);
   Status append(const Append& append);
   Status trim(const std::string& job_id, uint64_t first_sequence);
   StatusOr<uint64_t> send(const std::string& job_id, const std::string& sender, uint64_t number,
                           const std::string& value);
   void consumed(const Token& token, uint64_t number);
 
-  // Before COMMIT: writes what was collected. After it: lets readers see it.
-  void finish_transaction();
+  // Before COMMIT: trims what is too much and writes what was collected. After it: lets readers
+  // see it.
+  void finish_transaction(int64_t wall_ns);
   void publish();
 
   std::vector<StoreEvent> take_events() {
@@ -75,23 +82,28 @@ class Writer {
     next.reserve(events_.size());  // the next transaction is likely to be alike
     return std::exchange(events_, std::move(next));
   }
-  size_t queued() const { return queues_.size(); }
+  size_t queued() const { return waiting_.size(); }
   size_t running() const { return running_; }
+  size_t finished() const { return finished_.size(); }
+  uint64_t removed() const { return removed_; }
+  size_t suspects() const { return waiting_.suspects() + running_suspects_; }
   uint64_t stale_tokens() const { return stale_tokens_; }
 
  private:
+  // A million of them wait in memory, so it is small: its age is its row, and its queue and type
+  // are known where it stands.
   struct LiveJob : Queued<LiveJob> {
+    int64_t row() const { return age; }
     std::string id;
-    std::string queue;
-    int64_t row = 0;
     // Running: the record without its payload. Queued: the whole record, while there is room for
     // it.
     std::unique_ptr<v1::Job> job;
-    size_t hot_bytes = 0;
     std::unique_ptr<SendLog> sends;  // made by the first send since the start
     Incarnation worker;
     uint64_t consumed = 0;
+    uint32_t hot_bytes = 0;
     bool running = false;
+    bool suspect = false;
   };
 
   static JobState live_state(const LiveJob& live) {
@@ -100,16 +112,26 @@ class Writer {
   LiveJob* find(const std::string& job_id);
   LiveJob* running(const Token& token);
   Status refuse(const Token& token);
-  LiveJob& add_live(std::string id, std::string queue, int64_t row);
+  LiveJob& add_live(std::string id, int64_t row);
+  // Queued from now on.
+  void wait(LiveJob& live, const v1::JobSpec& spec, uint32_t crashes);
   void keep_hot(LiveJob& live, v1::Job job);
   // The whole record of a queued job, from memory or from the file; null when that failed.
   std::unique_ptr<v1::Job> whole_job(LiveJob& live);
+  void start_running(LiveJob& live);
+  void stop_running(LiveJob& live);
   bool select_job(const std::string& job_id, bool with_payload, JobRow& out);
   void update(LiveJob& live, v1::Job& job);
-  // Deletes all that is stored of a job that has ended.
-  void forget(int64_t row);
-  // Writes the end of a job, tells it, and forgets the live one.
-  void finish(LiveJob& live, std::unique_ptr<v1::Job> job);
+  // The answer to a submission whose key is known; else nothing.
+  std::optional<StatusOr<Submitted>> find_key(v1::JobSpec& spec, int64_t wall_ns);
+  void delete_rows(int64_t row);
+  // Deletes all that is stored of a job that has ended, but its key.
+  void forget(int64_t row, int64_t wall_ns);
+  // Keeps the key of a job that is forgotten now.
+  void keep_key(const v1::Job& job, int64_t row, int64_t wall_ns);
+  // Writes the end of a job, or deletes it when nothing is to be kept; tells it, and forgets the
+  // live one.
+  void finish(LiveJob& live, std::unique_ptr<v1::Job> job, int64_t wall_ns);
   void give_back_all(std::vector<LiveJob*> jobs, JobEvent event, int64_t wall_ns);
   std::unique_ptr<SendLog> load_sends(int64_t row);
   void tell_work();
@@ -118,6 +140,7 @@ class Writer {
   SegmentLog& segments_;
   const size_t queued_per_queue_;
   const size_t take_bytes_;
+  const int64_t retention_ms_;
   Random random_;
 
   Statement insert_job_;
@@ -132,13 +155,24 @@ class Writer {
   Statement select_sends_;
   Statement insert_send_;
   Statement delete_sends_;
+  Statement select_by_row_;
+  Statement select_key_;
+  Statement insert_key_;
+  Statement expire_key_;
+  Statement delete_key_;
+  Statement sweep_keys_;
   Statement delete_job_;
   Statement delete_payload_;
   Statement delete_result_;
 
   absl::flat_hash_map<absl::string_view, std::unique_ptr<LiveJob>> live_;  // keys: their ids
-  QueueSet<LiveJob> queues_;
+  WaitingJobs<LiveJob> waiting_;
+  FinishedJobs finished_;
+  uint64_t removed_ = 0;   // by retention
+  uint64_t removing_ = 0;  // the same, in the open transaction
+  bool any_keys_ = false;  // in their table; most are not
   size_t running_ = 0;
+  size_t running_suspects_ = 0;
   size_t hot_bytes_ = 0;
   int64_t next_row_ = 1;
   // No older row has a live job: what has ended since stands there, and load() need not look at it.

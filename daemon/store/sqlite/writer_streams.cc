@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include <weft/base/limits.h>
+#include <weft/jobs/crash_policy.h>
 #include <weft/store/job_record.h>
 #include <weft/store/sqlite/writer.h>
 
@@ -13,7 +14,7 @@ Status Writer::append(const Append& append) {
   StatusOr<ChunkBlockPtr> entries = new_entries(append, live->job->last_sequence());
   if (!entries.ok() || *entries == nullptr) return entries.status();
   live->job->set_last_sequence((*entries)->last_sequence());
-  segments_.stage(live->row, **entries);
+  segments_.stage(live->row(), **entries);
   return absl::OkStatus();
 }
 
@@ -21,7 +22,7 @@ Status Writer::trim(const std::string& job_id, uint64_t first_sequence) {
   int64_t row = 0;
   uint64_t last_sequence = 0;
   if (LiveJob* live = find(job_id)) {
-    row = live->row;
+    row = live->row();
     if (live->running) last_sequence = live->job->last_sequence();
   } else {
     JobRow there;
@@ -45,16 +46,16 @@ StatusOr<uint64_t> Writer::send(const std::string& job_id, const std::string& se
     if (const auto before = load_sends(there.row)->find(sender, number)) return *before;
     return ended_job(job_id, state_of(there.job));
   }
-  if (live->sends == nullptr) live->sends = load_sends(live->row);
+  if (live->sends == nullptr) live->sends = load_sends(live->row());
   SendLog& sends = *live->sends;
   if (const auto before = sends.find(sender, number)) return *before;
   if (sends.full(live->consumed)) return too_many_sends(job_id);
   const uint64_t given = sends.next();
-  insert_send_.bind(1, live->row).bind(2, static_cast<int64_t>(given)).bind_text(3, sender);
+  insert_send_.bind(1, live->row()).bind(2, static_cast<int64_t>(given)).bind_text(3, sender);
   insert_send_.bind(4, static_cast<int64_t>(number)).bind_blob(5, value).run();
   sends.add(SendLog::Entry(given, sender, number));
   if (given > limits::kKeptSends) {
-    delete_sends_.bind(1, live->row)
+    delete_sends_.bind(1, live->row())
         .bind(2, static_cast<int64_t>(given - limits::kKeptSends))
         .run();
   }
@@ -81,10 +82,10 @@ void Writer::consumed(const Token& token, uint64_t number) {
   live->consumed = std::max(live->consumed, std::min(number, last));
 }
 
-void Writer::finish_transaction() { segments_.write(insert_segment_, delete_segment_); }
-
 void Writer::publish() {
   segments_.publish();
+  finished_.publish();
+  removed_ += std::exchange(removing_, 0);
   work_told_ = false;
   oldest_ended_row_ = INT64_MAX;
 }
@@ -99,42 +100,45 @@ void Writer::load() {
   }
   if (loaded_) {
     oldest_live_row_ = std::min(next_row_, oldest_ended_row_);
-    for (const auto& [id, live] : live_) oldest_live_row_ = std::min(oldest_live_row_, live->row);
+    for (const auto& [id, live] : live_) oldest_live_row_ = std::min(oldest_live_row_, live->row());
   }
   loaded_ = false;
-  queues_.clear();
+  waiting_.clear();
   live_.clear();
   events_.clear();
   work_told_ = false;
   running_ = 0;
+  running_suspects_ = 0;
   hot_bytes_ = 0;
 
   segments_.discard();
+  finished_.discard();
+  removing_ = 0;
+  any_keys_ = database_.query_integer("SELECT EXISTS(SELECT 1 FROM idempotency)") != 0;
 
   Statement jobs(database_,
                  "SELECT row, first_sequence, worker_high, worker_low, spec, record, NULL,"
-                 " (SELECT max(number) FROM send WHERE job = row), id, queue, state FROM job"
+                 " (SELECT max(number) FROM send WHERE job = row), state FROM job"
                  " WHERE row >= ?1 AND state < 4 ORDER BY row");
   jobs.bind(1, oldest_live_row_);
   while (jobs.next()) {
-    LiveJob& live =
-        add_live(std::string(jobs.bytes(8)), std::string(jobs.bytes(9)), jobs.integer(0));
-    if (jobs.integer(10) != v1::JOB_STATE_RUNNING) {
-      queues_.push_back(live.queue, live);
-      continue;
-    }
     JobRow row;
     if (!read_job_row(jobs, false, row)) {
       jobs.reset();
       database_.note(SQLITE_CORRUPT);
       return;
     }
-    live.running = true;
-    ++running_;
+    LiveJob& live = add_live(row.job.spec().id(), row.row);
+    if (jobs.integer(8) != v1::JOB_STATE_RUNNING) {
+      wait(live, row.job.spec(), row.job.crashes());
+      continue;
+    }
+    live.suspect = is_suspect(row.job.crashes());
+    start_running(live);
     live.worker = row.worker;
     live.job = std::make_unique<v1::Job>(std::move(row.job));
     live.job->set_last_sequence(
-        std::max(live.job->last_sequence(), segments_.extent(live.row).last_sequence));
+        std::max(live.job->last_sequence(), segments_.extent(live.row()).last_sequence));
     const auto known = consumed.find(to_absl(live.id));
     if (known != consumed.end() && known->second.first == live.job->attempt()) {
       live.consumed = known->second.second;

@@ -50,19 +50,40 @@ void Metrics::add_jobs(MetricFamilies& families) const {
 
 void Metrics::add_worker(MetricFamilies& families) const {
   const WorkerStats stats = sources_.worker->stats();
-  families.counter("weft_jobs_started_total", "Attempts of jobs that this worker has begun.",
-                   number(stats.taken));
-  const std::string name = "weft_jobs_finished_total";
-  const std::string help = "Attempts that ended here, by outcome.";
-  families.counter(name, help, number(stats.succeeded), {{"outcome", "succeeded"}});
-  families.counter(name, help, number(stats.dead), {{"outcome", "dead"}});
-  families.counter(name, help, number(stats.cancelled), {{"outcome", "cancelled"}});
-  families.counter(name, help, number(stats.released), {{"outcome", "released"}});
-  families.counter(name, help, number(stats.lease_lost), {{"outcome", "lease_lost"}});
+  const WorkerMetrics metrics = sources_.worker->metrics();
+  for (const TypeMetrics& type : metrics.types) {
+    families.counter("weft_jobs_started_total", "Attempts of jobs that this worker has begun.",
+                     number(type.started), {{"type", type.type}});
+  }
+  for (const TypeMetrics& type : metrics.types) {
+    const auto finished = [&](const char* outcome, uint64_t count) {
+      families.counter("weft_jobs_finished_total", "Attempts that ended here, by outcome.",
+                       number(count), {{"type", type.type}, {"outcome", outcome}});
+    };
+    finished("succeeded", type.succeeded);
+    finished("dead", type.dead);
+    finished("cancelled", type.cancelled);
+    finished("released", type.released);
+    finished("lease_lost", type.lease_lost);
+  }
+  for (const TypeMetrics& type : metrics.types) {
+    const std::string name = "weft_worker_jobs";
+    const std::string help = "Jobs here; those held wait for room beside others of their type.";
+    families.gauge(name, help, number(type.running), {{"type", type.type}, {"state", "running"}});
+    families.gauge(name, help, number(type.held), {{"type", type.type}, {"state", "held"}});
+  }
+  families.histogram("weft_job_wait_seconds", "From submission to the start of each attempt.",
+                     metrics.wait);
+  families.histogram("weft_job_run_seconds", "From the start of an attempt to its end.",
+                     metrics.run);
   families.gauge("weft_slots", "Jobs that may run at once.", number(sources_.slots));
   families.gauge("weft_slots_used", "Jobs that run and are not parked.", number(stats.slots_used));
   families.bounded("weft_resident_jobs", "Jobs this worker holds, parked ones included",
                    number(stats.resident), number(sources_.resident_jobs));
+  families.bounded("weft_resident_bytes", "Payloads of those jobs", number(stats.resident_bytes),
+                   number(limits::kResidentBytes));
+  families.gauge("weft_suspects_running", "Suspect jobs that run here; at most one.",
+                 number(stats.suspects_running));
   families.gauge("weft_settlements_pending", "Outcomes that wait for the store.",
                  number(stats.settlements_pending));
 }

@@ -76,7 +76,7 @@ Scrape scrape_until(const Daemon& daemon, const std::string& name, double value)
 TEST(AdminPages, CountersMoveByWhatHappened) {
   Daemon daemon;
   Scrape before = scrape(daemon);
-  EXPECT_EQ(before["weft_jobs_started_total"], 0);
+  EXPECT_EQ(before["weft_job_run_seconds_count"], 0);
   for (int i = 0; i < 5; ++i) {
     EXPECT_EQ(daemon.weft({"run", "echo", "--payload", "four"}).exit_code, 0);
   }
@@ -85,12 +85,18 @@ TEST(AdminPages, CountersMoveByWhatHappened) {
   Scrape during = scrape_until(daemon, "weft_jobs{state=\"running\"}", 1);
   EXPECT_EQ(during["weft_resident_jobs"], 1);
   EXPECT_EQ(daemon.weft({"cancel", sleeper}).exit_code, 0);
-  Scrape after = scrape_until(daemon, "weft_jobs_finished_total{outcome=\"cancelled\"}", 1);
+  scrape_until(daemon, "weft_jobs_finished_total{type=\"sleep\",outcome=\"cancelled\"}", 1);
+  Scrape after = scrape_until(daemon, "weft_resident_jobs", 0);  // the store knows, too
 
   const auto moved = [&](const std::string& name) { return after[name] - before[name]; };
-  EXPECT_EQ(moved("weft_jobs_started_total"), 7);
-  EXPECT_EQ(moved("weft_jobs_finished_total{outcome=\"succeeded\"}"), 6);
-  EXPECT_EQ(moved("weft_jobs_finished_total{outcome=\"dead\"}"), 0);
+  EXPECT_EQ(moved("weft_jobs_started_total{type=\"echo\"}"), 5);
+  EXPECT_EQ(moved("weft_jobs_started_total{type=\"count\"}"), 1);
+  EXPECT_EQ(moved("weft_jobs_started_total{type=\"sleep\"}"), 1);
+  EXPECT_EQ(moved("weft_jobs_finished_total{type=\"echo\",outcome=\"succeeded\"}"), 5);
+  EXPECT_EQ(moved("weft_jobs_finished_total{type=\"count\",outcome=\"succeeded\"}"), 1);
+  EXPECT_EQ(moved("weft_jobs_finished_total{type=\"echo\",outcome=\"dead\"}"), 0);
+  EXPECT_EQ(moved("weft_job_wait_seconds_count"), 7);
+  EXPECT_EQ(moved("weft_job_run_seconds_count"), 7);
   EXPECT_EQ(after["weft_jobs{state=\"queued\"}"], 0);
   EXPECT_EQ(after["weft_jobs{state=\"running\"}"], 0);
   EXPECT_EQ(moved("weft_chunks_total"), 5 + 10);
@@ -99,7 +105,6 @@ TEST(AdminPages, CountersMoveByWhatHappened) {
   EXPECT_GT(moved("weft_store_commits_total"), 0);
   EXPECT_GT(moved("weft_loop_turns_total"), 0);
   EXPECT_GT(moved("weft_admin_requests_total"), 0);
-  EXPECT_EQ(after["weft_resident_jobs"], 0);
   EXPECT_EQ(after["weft_slots_used"], 0);
   EXPECT_EQ(after["weft_store_healthy"], 1);
 }

@@ -5,11 +5,14 @@
 
 #include <weft/base/limits.h>
 #include <weft/store/sqlite/commit_thread.h>
+#include <weft/store/sqlite/schema.h>
 
 namespace weft {
 namespace {
 
 constexpr int kRetryMs = 500;
+
+bool is_disk_full(int code) { return (code & 0xff) == SQLITE_FULL || code == SQLITE_IOERR_SHMSIZE; }
 
 int note_wal_pages(void* pages, sqlite3*, const char*, int count) {
   *static_cast<int*>(pages) = count;
@@ -18,13 +21,15 @@ int note_wal_pages(void* pages, sqlite3*, const char*, int count) {
 
 }  // namespace
 
-CommitThread::CommitThread(BatchReceiver& receiver, Database& database, Writer& writer)
+CommitThread::CommitThread(BatchReceiver& receiver, Database& database, Writer& writer,
+                           uint64_t free_disk_bytes)
     : OperationThread(receiver),
       database_(database),
       writer_(writer),
       begin_(database, "BEGIN IMMEDIATE"),
       commit_(database, "COMMIT"),
-      checkpoint_at_pages_(limits::kCheckpointPages) {
+      checkpoint_at_pages_(limits::kCheckpointPages),
+      free_disk_(database.path(), free_disk_bytes) {
   sqlite3_wal_hook(database.handle(), note_wal_pages, &wal_pages_);
 }
 
@@ -36,6 +41,7 @@ BatchResult CommitThread::process(OperationList batch) {
     if (operation->durability == Durability::kPower) durability = Durability::kPower;
     items += operation->items;
   }
+  writer_.set_admission(free_disk_.check(std::chrono::steady_clock::now()));
   bool begun = false;
   if (!broken_) {
     use_durability(durability);
@@ -54,18 +60,18 @@ BatchResult CommitThread::process(OperationList batch) {
   }
   if (begun && database_.ok()) {
     writer_.publish();
+    set_health(absl::OkStatus());
     ++stats_.commits;
     stats_.operations += items;
     result.events = writer_.take_events();
   } else {
     exit_if_fatal();
-    const bool disk_full = (database_.code() & 0xff) == SQLITE_FULL;
-    const Status status = retry_error(
-        StatusCode::kUnavailable,
-        "the store " + database_.path() + " cannot commit now (" + database_.error() +
-            "): " + (disk_full ? "free some space on its disk, then try again" : "try again"),
-        kRetryMs);
+    const Status status = cannot_commit();
+    const bool disk_full = is_disk_full(database_.code());
     broken_ = !recover_from_error(begun || broken_);
+    // What the log holds already can go into the file: then its room is used again.
+    if (disk_full && !broken_) checkpoint(SQLITE_CHECKPOINT_PASSIVE);
+    set_health(status);
     for (const auto& operation : batch) operation->fail(status);
     result.error = status;
   }
@@ -79,6 +85,42 @@ BatchResult CommitThread::process(OperationList batch) {
   result.stats = stats_;
   result.has_stats = true;
   return result;
+}
+
+Status CommitThread::cannot_commit() const {
+  return retry_error(
+      StatusCode::kUnavailable,
+      "the store " + database_.path() + " cannot commit now (" + database_.error() + "): " +
+          (is_disk_full(database_.code()) ? "free some space on its disk, then try again"
+                                          : "try again"),
+      kRetryMs);
+}
+
+Status CommitThread::health() const {
+  std::lock_guard lock(health_mutex_);
+  return health_;
+}
+
+void CommitThread::set_health(Status health) {
+  if (health.ok() && health_.ok()) return;
+  std::lock_guard lock(health_mutex_);
+  health_ = std::move(health);
+}
+
+std::chrono::milliseconds CommitThread::patience() const {
+  return std::chrono::milliseconds(health_.ok() ? 0 : kRetryMs);
+}
+
+void CommitThread::on_idle() {
+  // A transaction that has to write a page.
+  if (broken_) broken_ = !recover_from_error(true);
+  if (broken_) return;
+  begin_.run();
+  database_.exec(("PRAGMA user_version=" + std::to_string(schema_version())).c_str());
+  commit_.run();
+  if (database_.ok()) return set_health(absl::OkStatus());
+  exit_if_fatal();
+  broken_ = !recover_from_error(false);
 }
 
 bool CommitThread::recover_from_error(bool memory_differs) {

@@ -1,8 +1,10 @@
 // CommitThread: group commit. What queued up during one transaction goes into the next together.
 #pragma once
 
-#include <memory>
+#include <chrono>
+#include <mutex>
 
+#include <weft/store/sqlite/free_disk.h>
 #include <weft/store/sqlite/operation_thread.h>
 #include <weft/store/sqlite/writer.h>
 
@@ -14,13 +16,21 @@ namespace weft {
 // what is stored.
 class CommitThread final : public OperationThread {
  public:
-  CommitThread(BatchReceiver& receiver, Database& database, Writer& writer);
+  CommitThread(BatchReceiver& receiver, Database& database, Writer& writer,
+               uint64_t free_disk_bytes);
   ~CommitThread() override { stop(); }
+
+  // Why it cannot commit now; it tries by itself while nobody asks for anything. Any thread.
+  Status health() const;
 
  private:
   BatchResult process(OperationList batch) override;
   void after_batch() override;
   void on_stop() override;
+  std::chrono::milliseconds patience() const override;
+  void on_idle() override;
+  void set_health(Status health);
+  Status cannot_commit() const;
   void use_durability(Durability durability);
   void checkpoint(int mode);
   // Makes the connection and memory usable again after an error; false: not yet.
@@ -36,6 +46,9 @@ class CommitThread final : public OperationThread {
   int wal_pages_ = 0;
   int checkpoint_at_pages_;
   StoreStats stats_;
+  FreeDisk free_disk_;
+  mutable std::mutex health_mutex_;  // guards health_; the thread alone changes it
+  Status health_;
 };
 
 }  // namespace weft

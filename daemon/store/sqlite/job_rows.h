@@ -26,10 +26,10 @@ inline constexpr char kSelectJobWithPayload[] =
     " FROM job j LEFT JOIN result r ON r.job = j.row LEFT JOIN payload p ON p.job = j.row"
     " WHERE j.id = ?1";
 
-// One job by its row: the same columns without the result and the last send; then the payload.
+// One job by its row: the same columns without the result and the last send.
 inline constexpr char kSelectRow[] =
-    "SELECT j.row, j.first_sequence, j.worker_high, j.worker_low, j.spec, j.record, NULL, 0, p.data"
-    " FROM job j LEFT JOIN payload p ON p.job = j.row WHERE j.row = ?1";
+    "SELECT row, first_sequence, worker_high, worker_low, spec, record, NULL, 0"
+    " FROM job WHERE row = ?1";
 // Jobs older than a row, newest first: the same columns, but without the result and the last send,
 // which a scan has no time for; then state and queue.
 inline constexpr char kScanJobs[] =

@@ -59,9 +59,16 @@ bool OperationThread::idle() {
   return queue_.empty();
 }
 
-OperationList OperationThread::next_batch() {
+std::optional<OperationList> OperationThread::next_batch() {
+  const std::chrono::milliseconds wait = patience();
   std::unique_lock lock(mutex_);
-  wake_.wait(lock, [this] { return !queue_.empty() || stop_; });
+  const auto woken = [this] { return !queue_.empty() || stop_; };
+  if (wait.count() == 0) {
+    wake_.wait(lock, woken);
+  } else {
+    wake_.wait_for(lock, wait, woken);
+  }
+  if (queue_.empty() && stop_) return std::nullopt;
   OperationList batch;
   size_t items = 0;
   size_t bytes = 0;
@@ -79,9 +86,13 @@ OperationList OperationThread::next_batch() {
 
 void OperationThread::run() {
   while (true) {
-    OperationList batch = next_batch();
-    if (batch.empty()) break;  // stopped, and all is done
-    auto* delivery = new Delivery(receiver_, process(std::move(batch)));
+    std::optional<OperationList> batch = next_batch();
+    if (!batch) break;
+    if (batch->empty()) {
+      on_idle();
+      continue;
+    }
+    auto* delivery = new Delivery(receiver_, process(*std::move(batch)));
     EventLoop* loop = nullptr;
     {
       std::lock_guard lock(mutex_);

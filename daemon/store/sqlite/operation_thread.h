@@ -1,10 +1,12 @@
 // OperationThread: a thread that works through operations in batches and mails them back.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <thread>
 
 #include <weft/store/sqlite/operation.h>
@@ -49,6 +51,9 @@ class OperationThread {
   // On the thread.
   virtual BatchResult process(OperationList batch) = 0;
   virtual void after_batch() {}
+  // How long to wait for operations before on_idle(); 0: for ever.
+  virtual std::chrono::milliseconds patience() const { return std::chrono::milliseconds(0); }
+  virtual void on_idle() {}
   virtual void on_stop() {}
   // Nothing waits for the thread just now.
   bool idle();
@@ -56,7 +61,8 @@ class OperationThread {
  private:
   class Delivery;
   void run();
-  OperationList next_batch();
+  // Empty: it has waited long enough. Nothing: it is stopped, and all is done.
+  std::optional<OperationList> next_batch();
 
   BatchReceiver& receiver_;
   std::thread thread_;

@@ -65,7 +65,7 @@ class SqliteStore final : public Store, private BatchReceiver {
         room_bytes_(options.queue_bytes),
         writer_(*writing_, segments_, options),
         reader_(*reading_, segments_),
-        commit_thread_(*this, *writing_, writer_),
+        commit_thread_(*this, *writing_, writer_, options.free_disk_bytes),
         reader_thread_(*this, reader_) {
     commits_.set_thread(commit_thread_);
     reads_.set_thread(reader_thread_);
@@ -97,7 +97,11 @@ class SqliteStore final : public Store, private BatchReceiver {
   }
 
   void set_listener(StoreListener* listener) override { listener_ = listener; }
-  StoreStats stats() const override { return stats_; }
+  StoreStats stats() const override {
+    StoreStats stats = stats_;
+    stats.health = commit_thread_.health();
+    return stats;
+  }
 
   Task<void> close() override {
     own_loop_.enter();

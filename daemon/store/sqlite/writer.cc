@@ -44,6 +44,7 @@ Writer::Writer(Database& database, SegmentLog& segments, const StoreOptions& opt
                    " VALUES(?1, ?2, ?3, ?4, ?5)"),
       delete_sends_(database, "DELETE FROM send WHERE job = ?1 AND number <= ?2"),
       select_by_row_(database, kSelectRow),
+      select_payload_(database, "SELECT data FROM payload WHERE job = ?1"),
       select_key_(database,
                   "SELECT job, fingerprint, expire_ms FROM idempotency"
                   " WHERE queue = ?1 AND name = ?2"),
@@ -77,11 +78,11 @@ StatusOr<Submitted> Writer::submit(v1::JobSpec spec, int64_t wall_ns) {
     }
   }
   const bool full = waiting_.size(spec.queue()) >= queued_per_queue_;
-  if (full) {
+  if (full || !admission_.ok()) {
     // Said only to new jobs: a repeated submission is answered as before.
     JobRow there;
     if (own_id || !select_job(spec.id(), false, there)) {
-      return queue_full(spec.queue(), queued_per_queue_);
+      return full ? queue_full(spec.queue(), queued_per_queue_) : admission_;
     }
   }
   v1::Job job = new_job(std::move(spec), wall_ns);

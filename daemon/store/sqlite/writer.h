@@ -55,6 +55,9 @@ class Writer {
   // them. In a transaction.
   void recover(int64_t wall_ns);
 
+  // Not OK: new jobs are refused with it. What is there already goes on.
+  void set_admission(Status admission) { admission_ = std::move(admission); }
+
   // The verbs. Each is called inside a transaction; what it answers counts only once that stands.
   StatusOr<Submitted> submit(v1::JobSpec spec, int64_t wall_ns);
   Status settle(Settlement& settlement, int64_t wall_ns);
@@ -141,6 +144,7 @@ class Writer {
   const size_t queued_per_queue_;
   const size_t take_bytes_;
   const int64_t retention_ms_;
+  Status admission_;
   Random random_;
 
   Statement insert_job_;
@@ -156,6 +160,7 @@ class Writer {
   Statement insert_send_;
   Statement delete_sends_;
   Statement select_by_row_;
+  Statement select_payload_;
   Statement select_key_;
   Statement insert_key_;
   Statement expire_key_;

@@ -94,13 +94,11 @@ void Writer::keep_key(const v1::Job& job, int64_t row, int64_t wall_ns) {
     return;
   }
   if (over) return;
-  JobRow whole;
-  select_by_row_.bind(1, row);
-  if (!select_by_row_.next()) return;
-  const bool parsed = read_job_row(select_by_row_, true, whole);
-  select_by_row_.reset();
-  if (!parsed) return database_.note(SQLITE_CORRUPT);
-  const std::string print = fingerprint(*whole.job.mutable_spec());
+  v1::JobSpec spec = job.spec();
+  select_payload_.bind(1, row);
+  if (select_payload_.next()) spec.set_payload(std::string(select_payload_.bytes(0)));
+  select_payload_.reset();
+  const std::string print = fingerprint(spec);
   insert_key_.bind_text(1, queue).bind_text(2, key).bind_text(3, key);
   insert_key_.bind_blob(4, print).bind(5, expire).run();
   any_keys_ = true;

@@ -1,0 +1,112 @@
+// A page of the file that is not what was written: clear words, and nothing lost in silence.
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <sstream>
+
+#include "tests/store/store_file.h"
+
+namespace weft::testing {
+namespace {
+
+using ::testing::HasSubstr;
+
+constexpr size_t kPage = 4096;
+constexpr int kJobs = 40;
+
+std::string id_of(int n) { return "job-number-" + std::to_string(1000 + n); }
+std::string payload_of(int n) { return "payload of " + id_of(n) + std::string(3000, '.'); }
+
+class DamagedPage : public StoreFile {
+ protected:
+  void make_store() {
+    session([](Harness& h) -> Task<void> {
+      for (int n = 0; n < kJobs; ++n) {
+        v1::JobSpec spec = Harness::make_spec("default", payload_of(n));
+        spec.set_id(id_of(n));
+        co_await h.add(std::move(spec));
+      }
+    });
+  }
+  // Writes garbage over the head of the first page that contains `text`.
+  void damage(const std::string& text) {
+    std::ostringstream out;
+    out << std::ifstream(path_, std::ios::binary).rdbuf();
+    const std::string bytes = out.str();
+    const size_t at = bytes.find(text, kPage);  // page 1 is the schema
+    ASSERT_NE(at, std::string::npos) << text;
+    const int fd = ::open(path_.c_str(), O_WRONLY);
+    const std::string garbage(64, '\xf7');
+    const auto page = static_cast<off_t>(at / kPage * kPage);
+    ASSERT_EQ(::pwrite(fd, garbage.data(), garbage.size(), page),
+              static_cast<ssize_t>(garbage.size()));
+    ::close(fd);
+  }
+  void expect_data_loss(const Status& status) {
+    EXPECT_EQ(status.code(), StatusCode::kDataLoss) << status;
+    EXPECT_THAT(std::string(status.message()), HasSubstr(path_));
+    EXPECT_THAT(std::string(status.message()), HasSubstr("backup"));
+  }
+};
+
+TEST_F(DamagedPage, OfJobsIsFoundWhenTheStoreOpens) {
+  make_store();
+  damage("echo");
+  expect_data_loss(open_status());
+  expect_data_loss(open_status());  // and again: nothing was changed
+}
+
+TEST_F(DamagedPage, OfAPayloadIsSaidToWhoReadsIt) {
+  make_store();
+  session([this](Harness& h) -> Task<void> {
+    damage("payload of " + id_of(7));
+    const auto damaged = co_await h.store().get(id_of(7), true);
+    expect_data_loss(damaged.status());
+    const auto whole = co_await h.store().get(id_of(30), true);
+    WEFT_ASSERT(whole.ok());
+    EXPECT_EQ(whole->spec().payload(), payload_of(30));
+  });
+}
+
+TEST_F(DamagedPage, StopsTheProcessThatWouldRunOnIt) {
+  make_store();
+  int pipe_fds[2];
+  ASSERT_EQ(pipe(pipe_fds), 0);
+  const pid_t child = fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    dup2(pipe_fds[1], STDERR_FILENO);
+    const rlimit no_core{};
+    setrlimit(RLIMIT_CORE, &no_core);
+    session([this](Harness& h) -> Task<void> {
+      damage("payload of " + id_of(7));
+      co_await h.take(kJobs);
+    });
+    _exit(0);
+  }
+  close(pipe_fds[1]);
+  std::string said;
+  char buffer[4096];
+  for (ssize_t got = 0; (got = read(pipe_fds[0], buffer, sizeof buffer)) > 0;) {
+    said.append(buffer, static_cast<size_t>(got));
+  }
+  close(pipe_fds[0]);
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT) << status;
+  EXPECT_THAT(said, HasSubstr(path_));
+  EXPECT_THAT(said, HasSubstr("restore the file from a backup"));
+  // What was acknowledged is still there, and the damage is still said.
+  session([this](Harness& h) -> Task<void> {
+    EXPECT_EQ(h.store().stats().queued_jobs, static_cast<uint64_t>(kJobs));
+    const auto damaged = co_await h.store().get(id_of(7), true);
+    expect_data_loss(damaged.status());
+  });
+}
+
+}  // namespace
+}  // namespace weft::testing

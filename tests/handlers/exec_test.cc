@@ -27,11 +27,14 @@ using testing::wait_until;
 using testing::with_bed;
 using testing::WorkerBed;
 
+constexpr size_t kCommands = 2;
+
 Registry with_exec() {
   StockOptions options;
   options.allow_exec = {"/bin/sh",       "/bin/cat",  "/usr/bin/seq",  "/bin/true",
                         "/usr/bin/env",  "/bin/pwd",  "/usr/bin/head", "/no/such/program",
                         "/usr/bin/true", "/bin/sleep"};
+  options.exec_concurrency = kCommands;
   options.exec_kill_ms = 300;
   Registry registry;
   register_stock_handlers(registry, options);
@@ -249,6 +252,29 @@ REAL_TIME_TEST(Exec, WhatACommandLeavesBehindInItsGroupEndsWithIt) {
   const int left = std::stoi(got.chunks[0]);
   const bool gone = co_await wait_until([&] { return !is_there(left); });
   EXPECT_TRUE(gone);
+}
+
+REAL_TIME_TEST(Exec, NoMoreCommandsRunAtOnceThanAllowed) {
+  auto body = [&](WorkerBed& bed) -> Task<void> {
+    std::vector<std::string> ids;
+    for (size_t i = 0; i <= kCommands; ++i) {
+      ids.push_back(co_await bed.submit("exec", script("echo up; exec cat")));
+    }
+    std::vector<std::unique_ptr<Subscription>> readers;
+    for (const std::string& id : ids) readers.push_back(co_await bed.attach(id, UINT64_MAX));
+    for (size_t i = 0; i < kCommands; ++i) co_await read(*readers[i], 1);
+    const v1::Job waiting = co_await bed.get(ids[kCommands]);
+    EXPECT_EQ(waiting.last_sequence(), 0u);
+    co_await bed.send(ids[0], "");
+    const Read next = co_await read(*readers[kCommands], 1);
+    EXPECT_THAT(next.chunks, ElementsAre("up"));
+    const auto first = co_await bed.finished(ids[0]);
+    EXPECT_EQ(first.state(), v1::JOB_STATE_SUCCEEDED);
+    for (size_t i = 1; i <= kCommands; ++i) co_await bed.send(ids[i], "");
+    for (size_t i = 1; i <= kCommands; ++i) co_await bed.finished(ids[i]);
+  };
+  co_await with_bed({}, with_exec(), body);
+  EXPECT_FALSE(has_children());
 }
 
 class BadCommand {

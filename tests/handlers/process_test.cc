@@ -156,6 +156,18 @@ REAL_TIME_TEST(Process, AStartCostsNoMoreInALargeDaemon) {
   co_return;
 }
 
+REAL_TIME_TEST(Pipe, GivesWhatWasInItWhenItWasFinishedAndNoMore) {
+  int ends[2];
+  EXPECT_EQ(pipe2(ends, O_CLOEXEC | O_NONBLOCK), 0);
+  const OwnedFd writer(ends[1]);
+  Pipe pipe(ends[0]);
+  EXPECT_EQ(write(writer.get(), "before", 6), 6);
+  pipe.finish();
+  EXPECT_EQ(write(writer.get(), "after", 5), 5);
+  const std::string got = co_await read_all(pipe);
+  EXPECT_EQ(got, "before");
+}
+
 // One that has left the group, holds the pipe and never stops writing must not hold up the reader.
 REAL_TIME_TEST(Process, OutputEndsWithTheProcessWhateverAnEscapedChildDoes) {
   auto process = start({"/bin/sh", "-c", "setsid sh -c 'echo $$; exec yes' & read line"},

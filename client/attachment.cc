@@ -1,17 +1,13 @@
 // The Attach call: events down; credit, sends and cancel up.
-#include <algorithm>
 #include <chrono>
 #include <condition_variable>
-#include <deque>
 #include <mutex>
 #include <thread>
 #include <utility>
 
-#include <weft/base/id.h>
-#include <weft/base/limits.h>
+#include <weft/client/attach_state.h>
 #include <weft/client/attachment.h>
 #include <weft/client/event_reader.h>
-#include <weft/client/text.h>
 
 namespace weft {
 namespace {
@@ -36,15 +32,14 @@ class AttachCall final : public EventCall {
 
 class Attachment::Impl {
  public:
-  Impl(std::shared_ptr<ClientCore> core, Attachment::Options options)
+  Impl(std::shared_ptr<ClientCore> core, const Attachment::Options& options)
       : core_(std::move(core)),
-        options_(std::move(options)),
-        sender_([this] {
-          Random random(core_->random());
-          return make_incarnation(random);
-        }()),
+        state_({.job_id = options.job_id,
+                .sender = core_->new_sender(),
+                .credit_ahead = options.credit_ahead,
+                .all_attempts = options.all_attempts}),
         reader_(
-            core_, options_.job_id, options_.from_sequence, options_.deadline_ms,
+            core_, options.job_id, options.from_sequence, options.deadline_ms,
             [this](uint64_t from_sequence, EventReader::Deadline deadline) {
               return open(from_sequence, deadline);
             },
@@ -58,13 +53,10 @@ class Attachment::Impl {
 
   StatusOr<std::optional<v1::Event>> next() {
     for (;;) {
-      if (options_.credit_ahead > 0) {
-        // Half of the credit at a time: a message for every chunk would cost more than the chunk.
-        const uint64_t next = std::max<uint64_t>(reader_.next_sequence(), 1);
+      {
         std::lock_guard lock(mutex_);
-        if (credit_ < next - 1 + options_.credit_ahead / 2 + 1) {
-          set_credit(next - 1 + options_.credit_ahead);
-        }
+        state_.consume(reader_.next_sequence());
+        changed_.notify_all();
       }
       StatusOr<std::optional<v1::Event>> event = reader_.next();
       if (event.ok() && event->has_value() && (*event)->has_sends_accepted()) {
@@ -77,39 +69,32 @@ class Attachment::Impl {
   }
 
   Status send(std::string value) {
-    if (value.size() > limits::kSendBytes) {
-      return field_error("value", "the value has " + std::to_string(value.size()) +
-                                      " bytes and the limit of a send is " +
-                                      std::to_string(limits::kSendBytes) + ": send less");
-    }
+    WEFT_RETURN_IF_ERROR(check_send(value));
     std::unique_lock lock(mutex_);
-    changed_.wait(lock, [this] { return over_ || sends_.size() < limits::kUnconsumedSends; });
+    changed_.wait(lock, [this] { return over_ || state_.has_room(); });
     if (over_) {
       return make_status(StatusCode::kFailedPrecondition,
                          "the job has ended or the reader has left: nothing takes this value");
     }
-    v1::AttachRequest& request = sends_.emplace_back();
-    request.mutable_send()->set_number(++last_number_);
-    request.mutable_send()->set_value(std::move(value));
+    state_.send(std::move(value));
     changed_.notify_all();
     return absl::OkStatus();
   }
 
   size_t pending_sends() const {
     std::lock_guard lock(mutex_);
-    return sends_.size();
+    return state_.pending_sends();
   }
 
   void grant(uint64_t sequence) {
     std::lock_guard lock(mutex_);
-    set_credit(sequence);
+    state_.grant(sequence);
+    changed_.notify_all();
   }
 
   void cancel(const std::string& reason) {
     std::lock_guard lock(mutex_);
-    cancel_ = v1::AttachRequest();
-    cancel_->mutable_cancel()->set_reason(is_utf8(reason) ? reason : "");
-    cancel_written_ = false;
+    state_.cancel(reason);
     changed_.notify_all();
   }
 
@@ -126,21 +111,13 @@ class Attachment::Impl {
     if (deadline) call->context.set_deadline(*deadline);
     call->start(*core_);
     v1::AttachRequest request;
-    v1::AttachRequest::Open& open = *request.mutable_open();
-    open.set_id(options_.job_id);
-    open.set_from_sequence(from_sequence);
-    open.set_sender(sender_);
-    open.set_all_attempts(options_.all_attempts);
     {
       std::lock_guard lock(mutex_);
-      credit_written_ = credit_;
+      request = state_.open(from_sequence);
     }
-    open.set_credit(credit_written_);
     call->write(request);
     std::lock_guard lock(mutex_);
     call_ = call;
-    sends_written_ = 0;
-    cancel_written_ = false;
     changed_.notify_all();
     return call;
   }
@@ -165,31 +142,8 @@ class Attachment::Impl {
 
   void accepted(uint64_t number) {
     std::lock_guard lock(mutex_);
-    while (!sends_.empty() && sends_.front().send().number() <= number) {
-      sends_.pop_front();
-      if (sends_written_ > 0) --sends_written_;
-    }
+    state_.accepted(number);
     changed_.notify_all();
-  }
-
-  void set_credit(uint64_t sequence) {
-    if (sequence <= credit_) return;
-    credit_ = sequence;
-    changed_.notify_all();
-  }
-
-  // What the call has not been told yet; credit first, for the job may wait for it.
-  std::optional<v1::AttachRequest> take_unwritten() {
-    if (call_ == nullptr) return std::nullopt;
-    if (credit_ > credit_written_) {
-      v1::AttachRequest request;
-      request.set_credit(credit_);
-      credit_written_ = credit_;
-      return request;
-    }
-    if (sends_written_ < sends_.size()) return sends_[sends_written_++];
-    if (cancel_ && !std::exchange(cancel_written_, true)) return cancel_;
-    return std::nullopt;
   }
 
   // The writer's thread: a server that takes no more makes writes wait, and the reader, whose
@@ -198,7 +152,7 @@ class Attachment::Impl {
     std::unique_lock lock(mutex_);
     for (;;) {
       std::optional<v1::AttachRequest> request;
-      changed_.wait(lock, [&] { return over_ || (request = take_unwritten()); });
+      changed_.wait(lock, [&] { return over_ || (call_ && (request = state_.take_unwritten())); });
       if (over_) return;
       const std::shared_ptr<AttachCall> call = call_;
       writing_ = true;
@@ -211,20 +165,12 @@ class Attachment::Impl {
   }
 
   const std::shared_ptr<ClientCore> core_;
-  const Attachment::Options options_;
-  const std::string sender_;
 
   mutable std::mutex mutex_;  // guards all down to the reader
   std::condition_variable changed_;
   std::shared_ptr<AttachCall> call_;
   bool writing_ = false;  // the writer is at the call, without the mutex
-  uint64_t credit_ = 0;
-  uint64_t credit_written_ = 0;  // this and the next two: to the present call
-  size_t sends_written_ = 0;
-  bool cancel_written_ = false;
-  uint64_t last_number_ = 0;
-  std::deque<v1::AttachRequest> sends_;  // those that are not known to be stored
-  std::optional<v1::AttachRequest> cancel_;
+  AttachState state_;
   bool over_ = false;
 
   EventReader reader_;  // ends its call, which uses the members above
@@ -232,7 +178,7 @@ class Attachment::Impl {
 };
 
 Attachment open_attachment(std::shared_ptr<ClientCore> core, Attachment::Options options) {
-  return Attachment(std::make_unique<Attachment::Impl>(std::move(core), std::move(options)));
+  return Attachment(std::make_unique<Attachment::Impl>(std::move(core), options));
 }
 
 Attachment::Attachment(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

@@ -21,7 +21,7 @@ namespace weft {
 class Attachment {
  public:
   struct Options {
-    std::string job_id;
+    std::string job_id = {};
     uint64_t from_sequence = 0;    // 0: from the oldest chunk kept
     uint64_t credit_ahead = 1024;  // 0: only what grant() gives
     bool all_attempts = false;

@@ -1,14 +1,11 @@
 // Blocking calls with retries.
-#include <chrono>
-#include <thread>
 #include <utility>
 
+#include <weft/client/call_retry.h>
 #include <weft/client/client.h>
 #include <weft/client/client_core.h>
 #include <weft/client/event_reader.h>
 #include <weft/client/job_spec.h>
-#include <weft/client/reconnect.h>
-#include <weft/client/rpc_status.h>
 #include <weft/client/text.h>
 
 namespace weft {
@@ -22,25 +19,17 @@ template <typename Stub, typename Request, typename Response>
 Status call(ClientCore& core, Stub& stub,
             grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Response*),
             const Request& request, Response* response) {
-  const auto deadline =
-      std::chrono::system_clock::now() + std::chrono::milliseconds(core.options.call_deadline_ms);
-  Backoff backoff(core.random());
-  bool reached = false;
+  CallRetry retry(core.options, core.random());
   for (;;) {
     grpc::ClientContext context;
-    context.set_deadline(deadline);
+    context.set_deadline(retry.deadline());
     if (!core.begin_call(&context)) return stopped_status();
     const grpc::Status answer = (stub.*method)(&context, request, response);
     core.end_call(&context);
-    Status status = status_from_grpc(answer, core.options.server);
     if (!answer.ok() && core.stopped()) return stopped_status();
-    if (status.code() != StatusCode::kUnavailable) return status;
-    reached = reached || !is_connect_failure(answer);
-    const auto pause = backoff.next(core.options.retry_for_ms);
-    if (!pause || std::chrono::system_clock::now() + *pause >= deadline) {
-      if (!reached) mark_unreached(&status);
-      return status;
-    }
+    Status status;
+    const auto pause = retry.after(answer, &status);
+    if (!pause) return status;
     core.wait_to_reconnect(*pause);
   }
 }
@@ -107,9 +96,7 @@ StatusOr<v1::SubmitBatchResponse> Client::submit_batch(std::vector<v1::JobSpec> 
 }
 
 StatusOr<v1::ListJobsResponse> Client::list(const v1::ListJobsRequest& request) {
-  WEFT_RETURN_IF_ERROR(check_text("queue", request.queue()));
-  WEFT_RETURN_IF_ERROR(check_text("type", request.type()));
-  WEFT_RETURN_IF_ERROR(check_text("page_token", request.page_token()));
+  WEFT_RETURN_IF_ERROR(check_list(request));
   v1::ListJobsResponse response;
   WEFT_RETURN_IF_ERROR(call(*core_, *core_->stub, &v1::JobService::Stub::List, request, &response));
   return response;

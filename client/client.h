@@ -8,6 +8,7 @@
 
 #include <weft/base/status.h>
 #include <weft/client/attachment.h>
+#include <weft/client/client_options.h>
 #include <weft/client/job_list.h>
 #include <weft/client/result_stream.h>
 #include <weft/client/submit_stream.h>
@@ -16,13 +17,6 @@
 #include <weft/v1/worker_service.pb.h>
 
 namespace weft {
-
-struct ClientOptions {
-  std::string server = "127.0.0.1:7070";
-  int64_t call_deadline_ms = 10'000;  // of one call, with all its tries; streams have their own
-  int64_t retry_for_ms = 2'000;       // a call is tried again while the server cannot be reached
-  int64_t reconnect_for_ms = 60'000;  // a stream that lost its server tries to come back
-};
 
 // Every call is safe to repeat, so UNAVAILABLE is tried again within the limits above: submit fills
 // in the job's id, its idempotency key (the id, unless one is given) and a send's number before the

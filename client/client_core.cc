@@ -36,14 +36,16 @@ ClientCore::ClientCore(ClientOptions client_options)
       channel(open_channel(options.server)),
       stub(v1::JobService::NewStub(channel)),
       worker_stub(v1::WorkerService::NewStub(channel)),
-      sender([] {
-        Random random = Random::from_system();
-        return make_incarnation(random);
-      }()) {}
+      sender(new_sender()) {}
 
 std::string ClientCore::new_job_id() {
   std::lock_guard lock(mutex_);
   return make_job_id(RealClock::instance().wall_ns() / 1'000'000, random_);
+}
+
+std::string ClientCore::new_sender() {
+  Random random = Random::from_system();
+  return make_incarnation(random);
 }
 
 uint64_t ClientCore::random() {

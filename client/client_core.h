@@ -10,7 +10,7 @@
 #include <vector>
 
 #include <weft/base/random.h>
-#include <weft/client/client.h>
+#include <weft/client/client_options.h>
 #include <weft/v1/job_service.grpc.pb.h>
 #include <weft/v1/worker_service.grpc.pb.h>
 
@@ -22,6 +22,7 @@ class ClientCore {
   explicit ClientCore(ClientOptions client_options);
 
   std::string new_job_id();
+  static std::string new_sender();
   uint64_t random();
   // Waits before another try, shorter when the connection comes back. gRPC makes no progress with a
   // connection while no thread is in one of its calls, so this waits inside of one.

@@ -3,19 +3,9 @@
 #include <utility>
 
 #include <weft/client/event_reader.h>
-#include <weft/client/rpc_status.h>
-#include <weft/client/text.h>
 
 namespace weft {
 namespace {
-
-// A call that lived this long was a working one: the next loss starts its own count of tries.
-constexpr auto kSettledCall = std::chrono::seconds(5);
-
-EventReader::Deadline deadline_in(int64_t deadline_ms) {
-  if (deadline_ms <= 0) return std::nullopt;
-  return std::chrono::system_clock::now() + std::chrono::milliseconds(deadline_ms);
-}
 
 Status stopped_status() {
   return make_status(StatusCode::kCancelled, "the reader was stopped: open another one to go on");
@@ -28,10 +18,7 @@ EventReader::EventReader(std::shared_ptr<ClientCore> core, const std::string& jo
     : core_(std::move(core)),
       open_(std::move(open)),
       closed_(std::move(closed)),
-      deadline_(deadline_in(deadline_ms)),
-      cursor_(from_sequence),
-      backoff_(core_->random()),
-      failure_(check_text("id", job_id)) {}
+      progress_(core_->options, core_->random(), job_id, from_sequence, deadline_ms) {}
 
 EventReader::~EventReader() {
   if (call_ == nullptr) return;
@@ -63,58 +50,35 @@ bool EventReader::pause(std::chrono::milliseconds duration) {
   return !stopped_;
 }
 
-Status EventReader::fail(Status status) {
-  failure_ = std::move(status);
-  return failure_;
-}
-
 StatusOr<std::optional<v1::Event>> EventReader::next() {
-  if (!failure_.ok()) return failure_;
-  if (ended_) return std::optional<v1::Event>();
+  if (!progress_.failure().ok()) return progress_.failure();
+  if (progress_.ended()) return std::optional<v1::Event>();
   for (;;) {
     if (call_ == nullptr) {
-      opened_at_ = std::chrono::steady_clock::now();
-      auto call = open_(cursor_.next(), deadline_);
+      progress_.on_open();
+      auto call = open_(progress_.next_sequence(), progress_.deadline());
       std::lock_guard lock(mutex_);
       call_ = std::move(call);
       if (stopped_) call_->cancel();
     }
     v1::Event event;
     while (call_->read(&event)) {
-      met_server_ = true;
-      backoff_.reset();
-      if (Status status = cursor_.accept(event); !status.ok()) {
+      const StatusOr<bool> deliver = progress_.on_event(event);
+      if (!deliver.ok()) {
         call_->cancel();
         close_call();
-        return fail(std::move(status));
+        return deliver.status();
       }
-      if (event.has_chunks() && event.chunks().data_size() == 0) continue;
-      if (event.has_finished()) {
-        ended_ = true;
-        close_call();
-      }
+      if (!*deliver) continue;
+      if (progress_.ended()) close_call();
       return std::optional<v1::Event>(std::move(event));
     }
 
     grpc::Status ended = close_call();
-    if (std::lock_guard lock(mutex_); stopped_) return fail(stopped_status());
-    if (ended.ok()) {
-      ended =
-          grpc::Status(grpc::StatusCode::UNAVAILABLE, "the stream ended before its job: try again");
-    }
-    Status status = status_from_grpc(ended, core_->options.server);
-    if (status.code() != StatusCode::kUnavailable) return fail(std::move(status));
-    if (!is_connect_failure(ended)) {
-      met_server_ = true;
-      if (std::chrono::steady_clock::now() - opened_at_ > kSettledCall) backoff_.reset();
-    }
-    const auto wait =
-        backoff_.next(met_server_ ? core_->options.reconnect_for_ms : core_->options.retry_for_ms);
-    if (!wait) {
-      if (!met_server_) mark_unreached(&status);
-      return fail(std::move(status));
-    }
-    if (!pause(*wait)) return fail(stopped_status());
+    if (std::lock_guard lock(mutex_); stopped_) return progress_.fail(stopped_status());
+    const auto wait = progress_.on_lost(std::move(ended));
+    if (!wait) return progress_.failure();
+    if (!pause(*wait)) return progress_.fail(stopped_status());
   }
 }
 

@@ -13,8 +13,8 @@
 #include <weft/base/status.h>
 #include <weft/client/attachment.h>
 #include <weft/client/client_core.h>
-#include <weft/client/reconnect.h>
 #include <weft/client/result_stream.h>
+#include <weft/client/stream_progress.h>
 
 namespace weft {
 
@@ -33,7 +33,7 @@ class EventCall {
 // must outlive it.
 class EventReader {
  public:
-  using Deadline = std::optional<std::chrono::system_clock::time_point>;
+  using Deadline = StreamProgress::Deadline;
   // Starts a call that begins at a sequence; the reader sets its deadline before.
   using Open = std::function<std::shared_ptr<EventCall>(uint64_t from_sequence, Deadline deadline)>;
   using Closed = std::function<void()>;  // the call that `Open` made last is of no more use
@@ -46,25 +46,18 @@ class EventReader {
 
   StatusOr<std::optional<v1::Event>> next();
   void stop();
-  uint64_t next_sequence() const { return cursor_.next(); }
+  uint64_t next_sequence() const { return progress_.next_sequence(); }
 
  private:
   // Ends the current call and says why; nothing is left open after it.
   grpc::Status close_call();
   // Waits before the next try. False: stop() was called.
   bool pause(std::chrono::milliseconds duration);
-  Status fail(Status status);
 
   std::shared_ptr<ClientCore> core_;
   Open open_;
   Closed closed_;
-  Deadline deadline_;
-  SequenceCursor cursor_;
-  Backoff backoff_;
-  bool met_server_ = false;  // from then on a lost server is waited for longer
-  bool ended_ = false;
-  Status failure_;
-  std::chrono::steady_clock::time_point opened_at_;
+  StreamProgress progress_;
 
   std::mutex mutex_;  // guards the two below
   bool stopped_ = false;

@@ -58,4 +58,10 @@ Status complete_batch(ClientCore& core, v1::SubmitBatchRequest* request) {
   return absl::OkStatus();
 }
 
+Status check_list(const v1::ListJobsRequest& request) {
+  WEFT_RETURN_IF_ERROR(check_text("queue", request.queue()));
+  WEFT_RETURN_IF_ERROR(check_text("type", request.type()));
+  return check_text("page_token", request.page_token());
+}
+
 }  // namespace weft

@@ -1,4 +1,4 @@
-// What every submission gets before its first try, so that repeating it is safe.
+// What requests get before their first try: checks, and names that make repeating them safe.
 #pragma once
 
 #include <string_view>
@@ -19,5 +19,8 @@ Status complete_spec(ClientCore& core, std::string_view field, v1::JobSpec* spec
 // The same for each spec of a batch. Errors: also INVALID_ARGUMENT over limits::kBatchJobs or
 // limits::kBatchBytes.
 Status complete_batch(ClientCore& core, v1::SubmitBatchRequest* request);
+
+// Errors: INVALID_ARGUMENT for text that is not UTF-8.
+Status check_list(const v1::ListJobsRequest& request);
 
 }  // namespace weft

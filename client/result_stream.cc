@@ -47,25 +47,8 @@ void ResultStream::stop() { reader_->stop(); }
 uint64_t ResultStream::next_sequence() const { return reader_->next_sequence(); }
 
 void ResultStream::advance() {
-  while (!ended_ && at_ == batch_.data_size()) {
-    StatusOr<std::optional<v1::Event>> event = next();
-    if (!event.ok()) {
-      status_ = event.status();
-      ended_ = true;
-    } else if (!event->has_value()) {
-      ended_ = true;
-    } else if ((*event)->has_finished()) {
-      finished_ = std::move(*(*event)->mutable_finished());
-      ended_ = true;
-    } else if ((*event)->has_chunks()) {
-      batch_ = std::move(*(*event)->mutable_chunks());
-      at_ = 0;
-    }
-  }
-  if (ended_) return;
-  chunk_.sequence = batch_.first_sequence() + static_cast<uint64_t>(at_);
-  chunk_.bytes = std::move(*batch_.mutable_data(at_));
-  ++at_;
+  while (chunks_.needs_event()) chunks_.take_event(next());
+  chunk_ = chunks_.next();
 }
 
 }  // namespace weft

@@ -9,17 +9,12 @@
 #include <string>
 
 #include <weft/base/status.h>
+#include <weft/client/chunk_cursor.h>
 #include <weft/v1/job_service.pb.h>
 
 namespace weft {
 
 class EventReader;
-
-// One partial result and its number in the job's stream.
-struct Chunk {
-  uint64_t sequence = 0;
-  std::string bytes;
-};
 
 // An iterator over a Watch. When the server goes away it comes back and goes on at the next
 // sequence: no chunk is missing and none comes twice.
@@ -28,7 +23,7 @@ struct Chunk {
 class ResultStream {
  public:
   struct Options {
-    std::string job_id;
+    std::string job_id = {};
     uint64_t from_sequence = 0;  // 0: from the oldest chunk kept
     bool all_attempts = false;   // also chunks that a later attempt superseded
     int64_t deadline_ms = 0;     // of the whole pass; 0: none
@@ -52,13 +47,15 @@ class ResultStream {
     using value_type = Chunk;
     using difference_type = std::ptrdiff_t;
     explicit Iterator(ResultStream* stream) : stream_(stream) {}
-    const Chunk& operator*() const { return stream_->chunk_; }
+    const Chunk& operator*() const { return *stream_->chunk_; }
     Iterator& operator++() {
       stream_->advance();
       return *this;
     }
     void operator++(int) { stream_->advance(); }
-    friend bool operator==(const Iterator& i, std::default_sentinel_t) { return i.stream_->ended_; }
+    friend bool operator==(const Iterator& i, std::default_sentinel_t) {
+      return !i.stream_->chunk_;
+    }
 
    private:
     ResultStream* stream_;
@@ -68,19 +65,15 @@ class ResultStream {
     return Iterator(this);
   }
   std::default_sentinel_t end() const { return {}; }
-  const std::optional<v1::Finished>& finished() const { return finished_; }
-  const Status& status() const { return status_; }
+  const std::optional<v1::Finished>& finished() const { return chunks_.finished(); }
+  const Status& status() const { return chunks_.status(); }
 
  private:
   void advance();
 
   std::unique_ptr<EventReader> reader_;
-  v1::Chunks batch_;
-  int at_ = 0;
-  Chunk chunk_;
-  bool ended_ = false;
-  std::optional<v1::Finished> finished_;
-  Status status_;
+  ChunkCursor chunks_;
+  std::optional<Chunk> chunk_;
 };
 
 }  // namespace weft

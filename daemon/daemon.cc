@@ -105,22 +105,24 @@ Task<void> exit_at_next_signal(SignalSet* signals) {
 // The parts in the order they are made; members are destroyed in the reverse one.
 class Daemon {
  public:
-  Daemon(const Config& config, SignalSets& signals, std::unique_ptr<Store> store)
+  Daemon(const Config& config, const AddHandlers& add_handlers, SignalSets& signals,
+         std::unique_ptr<Store> store)
       : config_(config),
         signals_(signals),
         store_(std::move(store)),
         executor_({.threads = config.executor_threads}),
         hub_(*store_),
-        worker_(*store_, hub_, executor_, stock_handlers(), worker_options()),
+        worker_(*store_, hub_, executor_, all_handlers(add_handlers), worker_options()),
         service_(*store_, hub_, registry_, Random::from_system()) {}
 
   Task<int> run();
 
  private:
-  const Registry& stock_handlers() {
+  const Registry& all_handlers(const AddHandlers& add_handlers) {
     register_stock_handlers(registry_, {.allow_roots = config_.allow_roots,
                                         .allow_exec = config_.allow_exec,
                                         .exec_concurrency = config_.exec_concurrency});
+    add_handlers(registry_);
     return registry_;
   }
   WorkerOptions worker_options() {
@@ -279,7 +281,7 @@ Task<void> Daemon::end_calls() {
 
 }  // namespace
 
-int run_daemon(const Config& config) {
+int run_daemon(const Config& config, const AddHandlers& add_handlers) {
   allow_many_descriptors();
   signal(SIGPIPE, SIG_IGN);  // a reader of our output that leaves is no reason to die
   signal(SIGCHLD, SIG_DFL);  // ignored, as it may be inherited, children vanish unreaped
@@ -294,7 +296,7 @@ int run_daemon(const Config& config) {
   }
   int exit_code = 1;
   {
-    Daemon daemon(config, signals, *std::move(store));
+    Daemon daemon(config, add_handlers, signals, *std::move(store));
     exit_code = loop.run(daemon.run());
   }
   if (!stop_logging()) _exit(exit_code);  // what there was to close is closed

@@ -1,40 +1,4 @@
-// weftd: front end and worker in one process.
-#include <fcntl.h>
+// weftd: front end and worker in one process, with the stock handlers.
+#include <weft/worker.h>
 
-#include <cstdio>
-#include <string>
-#include <vector>
-
-#include "daemon/config.h"
-#include "daemon/daemon.h"
-
-namespace {
-
-// A descriptor 0, 1 or 2 that was closed would become one of our own, and take our messages.
-void open_standard_descriptors() {
-  for (int fd = 0; fd <= 2; ++fd) {
-    if (fcntl(fd, F_GETFD) < 0) open("/dev/null", O_RDWR);  // gets the lowest free one: this
-  }
-}
-
-// Before libraries are initialized: some open descriptors then.
-[[gnu::used,
-  gnu::section(".preinit_array")]] void (*const kBeforeAll)() = &open_standard_descriptors;
-
-}  // namespace
-
-int main(int argc, char** argv) {
-  const weft::ParsedConfig parsed = weft::parse_config(
-      std::vector<std::string>(argv + 1, argv + argc), weft::process_environment());
-  if (!parsed.errors.empty()) {
-    for (const std::string& error : parsed.errors) {
-      std::fprintf(stderr, "weftd: %s\n", error.c_str());
-    }
-    return 2;
-  }
-  if (!parsed.text.empty()) {
-    std::fputs(parsed.text.c_str(), stdout);
-    return 0;
-  }
-  return weft::run_daemon(parsed.config);
-}
+int main(int argc, char** argv) { return weft::Worker().main(argc, argv); }

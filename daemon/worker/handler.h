@@ -10,10 +10,10 @@
 #include <utility>
 #include <variant>
 
+#include <weft/proto/codec.h>
 #include <weft/runtime/async_generator.h>
 #include <weft/runtime/combinators.h>
 #include <weft/runtime/task.h>
-#include <weft/worker/codec.h>
 #include <weft/worker/job.h>
 
 namespace weft {

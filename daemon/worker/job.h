@@ -12,11 +12,12 @@
 #include <string_view>
 #include <utility>
 
+#include <weft/proto/codec.h>
 #include <weft/runtime/cancellation.h>
 #include <weft/runtime/executor.h>
 #include <weft/runtime/task.h>
 #include <weft/runtime/task_group.h>
-#include <weft/worker/codec.h>
+#include <weft/worker/permanent.h>
 
 namespace weft {
 

@@ -20,6 +20,8 @@ EventLoop::EventLoop(EventLoopOptions options)
 EventLoop::~EventLoop() {
   WEFT_CHECK(ready_.empty() && timers_.empty() && external_ == 0,
              "a loop ends after everything that runs on it");
+  while (mailbox_.drain()) {  // what came for tasks that did not wait for it frees itself
+  }
   current_ = nullptr;
   release_frame_cache();
 }

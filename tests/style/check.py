@@ -30,7 +30,8 @@ PLAIN = SCHEDULER
 FOREIGN = re.compile(r"<(grpc|grpcpp|google|hiredis|sqlite3|spdlog|openssl|CLI|nlohmann)[/.]")
 PUBLIC = {"base": "scheduler/base", "runtime": "scheduler/runtime",
           "jobs": "scheduler/jobs", "store": "daemon/store",
-          "stream": "daemon/stream", "worker": "daemon/worker", "client": "client", "v1": "proto"}
+          "stream": "daemon/stream", "worker": "daemon/worker", "client": "client", "proto": "proto", "v1": "proto"}
+WHOLE = {"client.h": "client", "worker.h": "daemon"}  # include/weft: a library in one header
 INCLUDE = re.compile(r'^#include ([<"])([^>"]+)[>"]', re.MULTILINE)
 
 # Notes to oneself.
@@ -60,6 +61,8 @@ def target_of(quote, name):
     """The folder an include of ours leads to; None for a foreign header."""
     if name.startswith("weft/"):
         parts = name.split("/")
+        if len(parts) == 2 and parts[1] in WHOLE:
+            return WHOLE[parts[1]]
         if len(parts) == 2 or parts[1] not in PUBLIC:
             return "unknown folder " + name
         return PUBLIC[parts[1]]

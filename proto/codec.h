@@ -1,4 +1,5 @@
-// Codec: how payloads, chunks, sends and results of a handler's own types become bytes and back.
+// Codec: how payloads, chunks, sends and results of one's own types become bytes and back, in
+// handlers and in clients alike.
 #pragma once
 
 #include <google/protobuf/message.h>
@@ -11,18 +12,6 @@
 #include <utility>
 
 namespace weft {
-
-// Thrown by a handler for a failure that no second try can mend. `code` is the error_code of the
-// job's outcome: one word.
-class Permanent : public std::runtime_error {
- public:
-  explicit Permanent(const std::string& message, std::string code = "handler_error")
-      : std::runtime_error(message), code_(std::move(code)) {}
-  const std::string& code() const { return code_; }
-
- private:
-  std::string code_;
-};
 
 // Errors: decode throws std::runtime_error that names the fault.
 template <typename T>

@@ -1,5 +1,5 @@
 // JSON in and out.
-#include <weft/worker/codec.h>
+#include <weft/proto/codec.h>
 
 namespace weft {
 

@@ -1,0 +1,35 @@
+// Worker: a whole weftd with handlers of one's own.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <weft/worker/registry.h>
+
+namespace weft {
+
+// return weft::Worker().handle("resize", resize).handle("fetch", fetch).main(argc, argv);
+// Thread: main's, the only one there is yet.
+class Worker {
+ public:
+  // Runs jobs of `type` by `function`, which takes a Job and returns a Stream<Y>, Stream<Y, S> or
+  // Task<T>. A type is added once, and none of the stock ones (count, digest, echo…) is replaced;
+  // else the program stops: both are mistakes of its author.
+  template <typename F>
+  Worker& handle(std::string type, F function, HandlerOptions options = {}) {
+    add_.push_back([type = std::move(type), handler = make_handler(std::move(function)),
+                    options](Registry& registry) { registry.add(type, handler, options); });
+    return *this;
+  }
+
+  // Options, variables, signals, the ready line and the exit code are those of weftd, and so are
+  // the stock handlers.
+  int main(int argc, char** argv);
+
+ private:
+  std::vector<std::function<void(Registry&)>> add_;
+};
+
+}  // namespace weft

@@ -5,6 +5,12 @@
 #include <weft/store/finished_jobs.h>
 
 namespace weft {
+namespace {
+
+constexpr int64_t kSecond_ms = 1000;
+constexpr size_t kTidyEntries = 1000;  // of jobs that left, beside as many as there are jobs
+
+}  // namespace
 
 std::vector<int64_t> FinishedJobs::surplus() const {
   std::vector<int64_t> ages;
@@ -21,12 +27,12 @@ std::vector<int64_t> FinishedJobs::surplus() const {
       return job != jobs_.end() && job->second.queue == &queue;
     };
     const auto leaving = std::count_if(removed_.begin(), removed_.end(), leaves);
-    size_t total = queue.ages.size() + count - static_cast<size_t>(leaving);
+    size_t total = queue.jobs + count - static_cast<size_t>(leaving);
     size_t room = count * limits::kTrimPerSettle;
-    for (const int64_t age : queue.ages) {
+    for (const Entry& entry : queue.order) {
       if (total <= per_queue_ || room == 0) break;
-      if (removed_.contains(age)) continue;
-      ages.push_back(age);
+      if (!is_current(entry) || removed_.contains(entry.age)) continue;
+      ages.push_back(entry.age);
       --total;
       --room;
     }
@@ -36,9 +42,13 @@ std::vector<int64_t> FinishedJobs::surplus() const {
 
 std::vector<int64_t> FinishedJobs::expired(int64_t now_ms, size_t max_jobs) const {
   std::vector<int64_t> ages;
-  for (const auto& [expire_ms, age] : by_expiry_) {
-    if (expire_ms > now_ms || ages.size() == max_jobs) break;
-    if (!removed_.contains(age)) ages.push_back(age);
+  for (const auto& [second, bucket] : by_expiry_) {
+    if (second * kSecond_ms > now_ms) break;
+    for (const Entry& entry : bucket.entries) {
+      if (ages.size() == max_jobs) return ages;
+      if (!is_current(entry) || removed_.contains(entry.age)) continue;
+      if (jobs_.at(entry.age).expire_ms <= now_ms) ages.push_back(entry.age);
+    }
   }
   return ages;
 }
@@ -66,19 +76,31 @@ void FinishedJobs::insert(const Change& change) {
     queue = std::make_unique<Queue>();
     queue->name = change.queue;
   }
-  const auto place = queue->ages.insert(queue->ages.end(), change.age);
-  jobs_.emplace(change.age, Job{queue.get(), place, change.expire_ms});
-  by_expiry_.emplace(change.expire_ms, change.age);
+  const Entry entry{change.age, ++last_stamp_};
+  queue->order.push_back(entry);
+  ++queue->jobs;
+  jobs_.emplace(change.age, Job{queue.get(), change.expire_ms, entry.stamp});
+  Second& second = by_expiry_[change.expire_ms / kSecond_ms];
+  second.entries.push_back(entry);
+  ++second.jobs;
 }
 
 void FinishedJobs::erase(int64_t age) {
   const auto found = jobs_.find(age);
   if (found == jobs_.end()) return;
-  const Job& job = found->second;
-  by_expiry_.erase({job.expire_ms, age});
-  job.queue->ages.erase(job.place);
-  if (job.queue->ages.empty()) queues_.erase(std::string(job.queue->name));
+  const Job job = found->second;
   jobs_.erase(found);
+  const auto second = by_expiry_.find(job.expire_ms / kSecond_ms);
+  if (--second->second.jobs == 0) by_expiry_.erase(second);
+  Queue& queue = *job.queue;
+  if (--queue.jobs == 0) {
+    queues_.erase(std::string(queue.name));
+    return;
+  }
+  while (!is_current(queue.order.front())) queue.order.pop_front();
+  if (queue.order.size() > 2 * queue.jobs + kTidyEntries) {
+    std::erase_if(queue.order, [this](const Entry& entry) { return !is_current(entry); });
+  }
 }
 
 }  // namespace weft

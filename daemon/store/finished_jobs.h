@@ -5,9 +5,9 @@
 #include <absl/container/flat_hash_set.h>
 
 #include <cstdint>
-#include <list>
+#include <deque>
+#include <map>
 #include <memory>
-#include <set>
 #include <string>
 #include <unordered_map>
 #include <utility>
@@ -48,15 +48,30 @@ class FinishedJobs {
     int64_t expire_ms;
     bool added;
   };
+  // A job that left stays in the orders, with a stamp that is nobody's, until they are tidied:
+  // nodes of their own for each job cost more than all the rest.
+  struct Entry {
+    int64_t age;
+    uint64_t stamp;
+  };
   struct Queue {
     std::string name;
-    std::list<int64_t> ages;  // as they finished
+    std::deque<Entry> order;  // as they finished
+    size_t jobs = 0;
   };
   struct Job {
     Queue* queue;
-    std::list<int64_t>::iterator place;
     int64_t expire_ms;
+    uint64_t stamp;
   };
+  struct Second {
+    std::vector<Entry> entries;
+    size_t jobs = 0;
+  };
+  bool is_current(const Entry& entry) const {
+    const auto job = jobs_.find(entry.age);
+    return job != jobs_.end() && job->second.stamp == entry.stamp;
+  }
   void insert(const Change& change);
   void erase(int64_t age);
 
@@ -65,7 +80,8 @@ class FinishedJobs {
   absl::flat_hash_set<int64_t> removed_;                            // among them
   std::unordered_map<std::string, std::unique_ptr<Queue>> queues_;  // none is empty
   absl::flat_hash_map<int64_t, Job> jobs_;
-  std::set<std::pair<int64_t, int64_t>> by_expiry_;  // with the age
+  std::map<int64_t, Second> by_expiry_;  // none is without jobs
+  uint64_t last_stamp_ = 0;
 };
 
 }  // namespace weft

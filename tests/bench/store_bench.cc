@@ -154,7 +154,10 @@ template <typename Body>
 void measure(const std::string& url, const char* what, size_t in_flight, Body body) {
   if (std::string(what).find(wanted) == std::string::npos) return;
   EventLoop loop;
-  auto opened = open_store(url, {.queued_per_queue = 10'000'000});
+  StoreOptions options;
+  options.queued_per_queue = 10'000'000;
+  options.finished_per_queue = options.queued_per_queue;  // forgetting them is not measured
+  auto opened = open_store(url, options);
   if (!opened.ok()) {
     std::fprintf(stderr, "%s\n", opened.status().ToString().c_str());
     exit(1);

@@ -210,8 +210,8 @@ TEST(AsyncResultStream, GoesOnWithTheProcessThatReplacesItsServer) {
 }
 
 TEST(AsyncResultStream, ACancelledReadLosesNothingAndTheDestructorEndsTheCall) {
-  FakeServer server;
   std::binary_semaphore write_now{0};
+  FakeServer server;  // its calls use what is above
   std::promise<void> gone;
   server.on_watch = [&](grpc::ServerContext& context, const v1::WatchRequest&,
                         FakeServer::WatchWriter& writer) {
@@ -241,8 +241,8 @@ TEST(AsyncResultStream, ACancelledReadLosesNothingAndTheDestructorEndsTheCall) {
 }
 
 TEST(AsyncClient, ACancelledCallIsCancelledAtTheServerAndLeavesNothing) {
-  FakeServer server;
   std::binary_semaphore answer{0};
+  FakeServer server;  // its calls use what is above
   server.on_submit = [&](const v1::SubmitRequest&, v1::SubmitResponse*) {
     answer.acquire();
     return grpc::Status::OK;
@@ -257,8 +257,8 @@ TEST(AsyncClient, ACancelledCallIsCancelledAtTheServerAndLeavesNothing) {
 }
 
 TEST(AsyncClient, DeadlinesEndCallsAndAttachments) {
-  FakeServer server;
   std::binary_semaphore answer{0};
+  FakeServer server;  // its calls use what is above
   server.on_submit = [&](const v1::SubmitRequest&, v1::SubmitResponse*) {
     answer.acquire();
     return grpc::Status::OK;
@@ -389,8 +389,8 @@ TEST(AsyncClient, AThousandWatchesAtOnceOnOneLoop) {
 }
 
 TEST(AsyncClient, OpensNoMoreStreamsThanItsLimit) {
-  FakeServer server;
   std::counting_semaphore<8> end{0};
+  FakeServer server;  // its calls use what is above
   std::atomic<int> open = 0, most = 0;
   server.on_watch = [&](grpc::ServerContext&, const v1::WatchRequest&,
                         FakeServer::WatchWriter& writer) {

@@ -1,11 +1,13 @@
 // Start order, shutdown order, and what signals do.
 #include "daemon/daemon.h"
 
+#include <google/protobuf/util/time_util.h>
 #include <signal.h>
 #include <spdlog/spdlog.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <cinttypes>
 #include <cstdio>
 #include <memory>
 #include <optional>
@@ -28,11 +30,15 @@
 #include "daemon/admin/pages.h"
 #include "daemon/handlers/handlers.h"
 #include "daemon/logging.h"
+#include "daemon/process_usage.h"
 #include "daemon/rpc/job_service.h"
 #include "daemon/rpc/server.h"
+#include "daemon/rpc/worker_service.h"
 
 namespace weft {
 namespace {
+
+using google::protobuf::util::TimeUtil;
 
 // For a person at a terminal, who reads the end of it.
 constexpr size_t kLastDumpBytes = 64 << 10;
@@ -61,6 +67,11 @@ std::string worker_name() {
   char host[256] = "localhost";
   gethostname(host, sizeof(host) - 1);
   return std::string(host) + "-" + std::to_string(getpid());
+}
+
+Incarnation make_worker_incarnation() {
+  const auto [high, low] = system_random_bits();
+  return {high, low};
 }
 
 std::string host_and_port(const std::string& address, uint16_t port) {
@@ -112,7 +123,10 @@ class Daemon {
         executor_({.threads = config.executor_threads}),
         hub_(*store_),
         worker_(*store_, hub_, executor_, stock_handlers(), worker_options()),
-        service_(*store_, hub_, registry_, Random::from_system()) {}
+        service_(*store_, hub_, config.run_jobs ? &registry_ : nullptr, Random::from_system()),
+        worker_service_(
+            [this] { return describe(); },
+            [](size_t max_bytes) { return dump_tasks(*EventLoop::current(), max_bytes); }) {}
 
   Task<int> run();
 
@@ -124,15 +138,15 @@ class Daemon {
     return registry_;
   }
   WorkerOptions worker_options() {
-    const auto [high, low] = system_random_bits();
     return {.name = name_,
-            .incarnation = {high, low},
+            .incarnation = incarnation_,
             .concurrency = config_.concurrency,
             .max_resident = config_.max_resident};
   }
   MetricSources metric_sources();
   bool open_admin();
   Task<void> run_parts();
+  v1::Worker describe() const;
   Task<void> serve(TaskGroup& group);
   Task<void> run_worker();
   Task<void> end_jobs();
@@ -141,13 +155,16 @@ class Daemon {
   const Config& config_;
   SignalSets& signals_;
   const std::string name_ = worker_name();
+  const Incarnation incarnation_ = make_worker_incarnation();
+  const google::protobuf::Timestamp start_time_ = TimeUtil::GetCurrentTime();
   std::unique_ptr<Store> store_;  // open and recovered: everything else stands on it
   Executor executor_;             // handlers offload to it: made before, joined after them
   StreamHub hub_;                 // producers and readers point to it
   Registry registry_;             // complete before a worker or a client asks for a type
-  WorkerEngine worker_;           // the store's listener: before the store's first verb
+  WorkerEngine worker_;  // the store's listener, also when it runs nothing: before the first verb
   Janitor janitor_{*store_};
   JobService service_;
+  WorkerService worker_service_;
   std::unique_ptr<RpcServer> server_;  // the first call finds all of the above
   Metrics metrics_{metric_sources()};
   std::string not_ready_ = "starting";  // empty: takes jobs
@@ -212,6 +229,38 @@ Task<int> Daemon::run() {
   co_return exit_code_;
 }
 
+v1::Worker Daemon::describe() const {
+  v1::Worker worker;
+  worker.set_name(name_);
+  char incarnation[33];
+  std::snprintf(incarnation, sizeof(incarnation), "%016" PRIx64 "%016" PRIx64, incarnation_.high,
+                incarnation_.low);
+  worker.set_incarnation(incarnation);
+  worker.set_version(WEFT_VERSION);
+  *worker.mutable_start_time() = start_time_;
+  worker.set_store(config_.store);
+  const StoreStats stored = store_->stats();
+  worker.set_jobs_queued(stored.queued_jobs);
+  if (config_.run_jobs) {
+    for (const std::string& type : registry_.types()) worker.add_types(type);
+    worker.set_slots(config_.concurrency);
+  }
+  const WorkerStats ran = worker_.stats();
+  worker.set_slots_used(ran.slots_used);
+  worker.set_resident_jobs(ran.resident);
+  worker.set_jobs_taken(ran.taken);
+  worker.set_jobs_succeeded(ran.succeeded);
+  worker.set_jobs_dead(ran.dead);
+  worker.set_jobs_cancelled(ran.cancelled);
+  worker.set_executor_threads(executor_.threads());
+  const ProcessUsage usage = process_usage();
+  *worker.mutable_cpu_time() = TimeUtil::NanosecondsToDuration(usage.cpu_time.count());
+  worker.set_resident_memory_bytes(usage.resident_bytes);
+  worker.set_voluntary_context_switches(usage.voluntary_switches);
+  worker.set_involuntary_context_switches(usage.involuntary_switches);
+  return worker;
+}
+
 // The groups nest as the parts need each other: calls end before the worker is gone, and both
 // before the hub stops.
 Task<void> Daemon::run_parts() {
@@ -233,13 +282,13 @@ Task<void> Daemon::serve(TaskGroup& group) {
   RpcServerOptions options;
   options.address = config_.listen_address;
   options.port = config_.listen_port;
-  auto server = RpcServer::start(std::move(options), {&service_}, group);
+  auto server = RpcServer::start(std::move(options), {&service_, &worker_service_}, group);
   if (!server.ok()) {
     exit_code_ = refuse_to_start(server.status());
     co_return;
   }
   server_ = *std::move(server);
-  group.start([this] { return run_worker(); });  // jobs left from the last time start now
+  if (config_.run_jobs) group.start([this] { return run_worker(); });  // jobs left start now
   group.start([this] { return janitor_.run(); });
   not_ready_.clear();
   std::printf("weftd ready grpc=%s admin=%s store=%s worker=%s\n",
@@ -267,6 +316,7 @@ Task<void> Daemon::serve(TaskGroup& group) {
 }
 
 Task<void> Daemon::end_jobs() {
+  if (!config_.run_jobs) co_return;
   worker_.drain(std::chrono::milliseconds(config_.grace_ms));
   co_await worker_ended_.wait();  // every job settled or handed back
 }

@@ -23,6 +23,7 @@
 #include <weft/store/store.h>
 #include <weft/stream/stream_hub.h>
 #include <weft/worker/janitor.h>
+#include <weft/worker/keeper.h>
 #include <weft/worker/worker_engine.h>
 
 #include "daemon/admin/http_server.h"
@@ -34,6 +35,7 @@
 #include "daemon/rpc/job_service.h"
 #include "daemon/rpc/server.h"
 #include "daemon/rpc/worker_service.h"
+#include "daemon/service_manager.h"
 
 namespace weft {
 namespace {
@@ -116,9 +118,15 @@ Task<void> exit_at_next_signal(SignalSet* signals) {
 // The parts in the order they are made; members are destroyed in the reverse one.
 class Daemon {
  public:
-  Daemon(const Config& config, SignalSets& signals, std::unique_ptr<Store> store)
+  Daemon(const Config& config, const InheritedSockets& sockets, int64_t watchdog_ms,
+         SignalSets& signals, std::unique_ptr<Store> store)
       : config_(config),
+        sockets_(sockets),
         signals_(signals),
+        keeper_(*EventLoop::current(),
+                {.stall_ms = config.stall_ms,
+                 .watchdog_ms = watchdog_ms,
+                 .feed_watchdog = [] { notify_service_manager("WATCHDOG=1"); }}),
         store_(std::move(store)),
         executor_({.threads = config.executor_threads}),
         hub_(*store_),
@@ -153,7 +161,9 @@ class Daemon {
   Task<void> end_calls();
 
   const Config& config_;
+  const InheritedSockets sockets_;
   SignalSets& signals_;
+  const Keeper keeper_;  // watches over all that follows
   const std::string name_ = worker_name();
   const Incarnation incarnation_ = make_worker_incarnation();
   const google::protobuf::Timestamp start_time_ = TimeUtil::GetCurrentTime();
@@ -204,6 +214,7 @@ bool Daemon::open_admin() {
   HttpServerOptions options;
   options.address = config_.admin_address;
   options.port = config_.admin_port;
+  options.listening_fd = sockets_.admin;
   auto admin = HttpServer::open(std::move(options), admin_pages(metrics_, not_ready));
   if (!admin.ok()) {
     exit_code_ = refuse_to_start(admin.status());
@@ -282,6 +293,7 @@ Task<void> Daemon::serve(TaskGroup& group) {
   RpcServerOptions options;
   options.address = config_.listen_address;
   options.port = config_.listen_port;
+  options.listening_fd = sockets_.grpc;
   auto server = RpcServer::start(std::move(options), {&service_, &worker_service_}, group);
   if (!server.ok()) {
     exit_code_ = refuse_to_start(server.status());
@@ -296,12 +308,15 @@ Task<void> Daemon::serve(TaskGroup& group) {
               host_and_port(config_.admin_address, admin_->port()).c_str(), config_.store.c_str(),
               name_.c_str());
   std::fflush(stdout);
+  notify_service_manager("READY=1\nSTATUS=serving on " +
+                         host_and_port(config_.listen_address, server_->port()));
   spdlog::info("serving on {} with {} executor threads",
                host_and_port(config_.listen_address, server_->port()), executor_.threads());
 
   const int number = co_await signals_.stop.next();
   spdlog::info("{}: jobs may go on for {} ms", number == SIGINT ? "SIGINT" : "SIGTERM",
                config_.grace_ms);
+  notify_service_manager("STOPPING=1\nSTATUS=letting jobs end");
   group.start([this] { return exit_at_next_signal(&signals_.stop); });
   not_ready_ = "draining: this daemon is about to end";
   server_->set_serving(false);  // load balancers stop sending
@@ -330,6 +345,9 @@ Task<void> Daemon::end_calls() {
 }  // namespace
 
 int run_daemon(const Config& config) {
+  const auto sockets = take_inherited_sockets();
+  if (!sockets.ok()) return refuse_to_start(sockets.status());
+  const int64_t watchdog_ms = take_watchdog_ms();
   allow_many_descriptors();
   signal(SIGPIPE, SIG_IGN);  // a reader of our output that leaves is no reason to die
   signal(SIGCHLD, SIG_DFL);  // ignored, as it may be inherited, children vanish unreaped
@@ -344,7 +362,7 @@ int run_daemon(const Config& config) {
   }
   int exit_code = 1;
   {
-    Daemon daemon(config, signals, *std::move(store));
+    Daemon daemon(config, *sockets, watchdog_ms, signals, *std::move(store));
     exit_code = loop.run(daemon.run());
   }
   if (!stop_logging()) _exit(exit_code);  // what there was to close is closed

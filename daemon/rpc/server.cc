@@ -51,7 +51,8 @@ RpcServer::~RpcServer() {
 StatusOr<std::unique_ptr<RpcServer>> RpcServer::start(RpcServerOptions options,
                                                       std::vector<RpcService*> services,
                                                       TaskGroup& group) {
-  auto listener = Listener::open(options.address, options.port);
+  auto listener = options.listening_fd >= 0 ? Listener::adopt(options.listening_fd)
+                                            : Listener::open(options.address, options.port);
   if (!listener.ok()) return listener.status();
   std::unique_ptr<RpcServer> server(
       new RpcServer(std::move(options), *std::move(listener), std::move(services), group));

@@ -22,7 +22,8 @@ namespace weft {
 
 struct RpcServerOptions {
   std::string address = "127.0.0.1";
-  uint16_t port = 0;  // 0: a free one
+  uint16_t port = 0;      // 0: a free one
+  int listening_fd = -1;  // an inherited socket to use instead; -1: none
   size_t connections = limits::kConnections;
   size_t calls = limits::kCalls;
   size_t held_bytes = limits::kRequestBytes;  // requests and answers of all calls

@@ -141,6 +141,7 @@ class Daemon {
  private:
   const Registry& stock_handlers() {
     register_stock_handlers(registry_, {.allow_roots = config_.allow_roots,
+                                        .allow_hosts = config_.allow_hosts,
                                         .allow_exec = config_.allow_exec,
                                         .exec_concurrency = config_.exec_concurrency});
     return registry_;

@@ -149,7 +149,8 @@ Task<StatusOr<std::optional<std::string>>> HttpTransfer::next() {
   if (!buffer_.empty()) {
     std::optional<std::string> piece = std::exchange(buffer_, std::string());
     if (std::exchange(paused_, false) && easy_ != nullptr) {
-      curl_easy_pause(easy_, CURLPAUSE_CONT);  // may call body_callback at once
+      const CURLcode resumed = curl_easy_pause(easy_, CURLPAUSE_CONT);  // may call body_callback
+      if (resumed != CURLE_OK) on_end(resumed);
     }
     co_return piece;
   }

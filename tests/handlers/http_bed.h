@@ -32,7 +32,7 @@ inline void run_real(Task<void> (*body)()) {
 
 // Waits for what the other end does.
 inline Task<bool> eventually(std::function<bool()> condition) {
-  for (int i = 0; i < 5000 && !condition(); ++i) co_await sleep_for(milliseconds(1));
+  for (int i = 0; i < 5000 && !condition(); ++i) co_await sleep_for(std::chrono::milliseconds(1));
   co_return condition();
 }
 

@@ -114,6 +114,11 @@ void HttpTransfer::set_options() {
   curl_easy_setopt(easy, CURLOPT_USERAGENT, "weft");
   curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, static_cast<long>(request_.timeout_ms));
   curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(client_.options_.connect_ms));
+  // The timer for a second address also looks at the socket, ahead of answers that came first.
+  if (request_.url.is_address()) {
+    curl_easy_setopt(easy, CURLOPT_HAPPY_EYEBALLS_TIMEOUT_MS,
+                     static_cast<long>(request_.timeout_ms));
+  }
   curl_easy_setopt(easy, CURLOPT_PRIVATE, this);
   curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, error_text_.data());
   curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, &HttpTransfer::header_callback);

@@ -157,6 +157,7 @@ int run_main(int argc, char** argv) {
   add_submit_commands(app, globals, chosen);
   add_read_commands(app, globals, chosen);
   add_steer_commands(app, globals, chosen);
+  add_bench_command(app, globals, chosen);
   for (CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; })) {
     const std::string more = command->get_footer();
     command->footer(more + (more.empty() ? "" : "\n") + kGlobalsHelp);

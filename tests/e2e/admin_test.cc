@@ -168,7 +168,7 @@ TEST_F(Admin, ProgressIsABarOnATerminalAndNothingInAPipe) {
   const std::string command = weft_path() + " run digest --server " + daemon.address() +
                               " --payload '" + payload + "' >/dev/null";
   const Ended terminal =
-      run_process({"script", "--quiet", "--return", "--command", command, "/dev/null"});
+      run_process({"/usr/bin/script", "--quiet", "--return", "--command", command, "/dev/null"});
   EXPECT_EQ(terminal.exit_code, 0);
   EXPECT_THAT(terminal.out, HasSubstr("[##"));
   EXPECT_THAT(daemon.weft({"run", "digest", "--payload", payload}).err, IsEmpty());

@@ -235,7 +235,8 @@ void Parser::run(std::vector<std::string> arguments) {
   add("role", "ROLE", "all, or frontend: accept jobs but run none (default all)",
       [&](Text name, Text text) { read_role(name, text); });
   add("allow-host", "HOST",
-      "A host that http may reach: NAME, NAME:PORT or *.DOMAIN; can be repeated",
+      "A host that http may reach: NAME (its ports 80 and 443), NAME:PORT, *.DOMAIN or "
+      "*.DOMAIN:PORT; can be repeated",
       [&](Text name, Text text) { add_host(name, text); });
   add("allow-exec", "PROGRAM", "A program that exec may run, by its absolute path; can be repeated",
       [&](Text name, Text text) { add_program(name, text); });

@@ -1,11 +1,13 @@
 // Start order, shutdown order, and what signals do.
 #include "daemon/daemon.h"
 
+#include <google/protobuf/util/time_util.h>
 #include <signal.h>
 #include <spdlog/spdlog.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <cinttypes>
 #include <cstdio>
 #include <memory>
 #include <optional>
@@ -21,6 +23,7 @@
 #include <weft/store/store.h>
 #include <weft/stream/stream_hub.h>
 #include <weft/worker/janitor.h>
+#include <weft/worker/keeper.h>
 #include <weft/worker/worker_engine.h>
 
 #include "daemon/admin/http_server.h"
@@ -28,11 +31,16 @@
 #include "daemon/admin/pages.h"
 #include "daemon/handlers/handlers.h"
 #include "daemon/logging.h"
+#include "daemon/process_usage.h"
 #include "daemon/rpc/job_service.h"
 #include "daemon/rpc/server.h"
+#include "daemon/rpc/worker_service.h"
+#include "daemon/service_manager.h"
 
 namespace weft {
 namespace {
+
+using google::protobuf::util::TimeUtil;
 
 // For a person at a terminal, who reads the end of it.
 constexpr size_t kLastDumpBytes = 64 << 10;
@@ -61,6 +69,11 @@ std::string worker_name() {
   char host[256] = "localhost";
   gethostname(host, sizeof(host) - 1);
   return std::string(host) + "-" + std::to_string(getpid());
+}
+
+Incarnation make_worker_incarnation() {
+  const auto [high, low] = system_random_bits();
+  return {high, low};
 }
 
 std::string host_and_port(const std::string& address, uint16_t port) {
@@ -105,51 +118,65 @@ Task<void> exit_at_next_signal(SignalSet* signals) {
 // The parts in the order they are made; members are destroyed in the reverse one.
 class Daemon {
  public:
-  Daemon(const Config& config, const AddHandlers& add_handlers, SignalSets& signals,
-         std::unique_ptr<Store> store)
+  Daemon(const Config& config, const AddHandlers& add_handlers, const InheritedSockets& sockets,
+         int64_t watchdog_ms, SignalSets& signals, std::unique_ptr<Store> store)
       : config_(config),
+        sockets_(sockets),
         signals_(signals),
+        keeper_(*EventLoop::current(),
+                {.stall_ms = config.stall_ms,
+                 .watchdog_ms = watchdog_ms,
+                 .feed_watchdog = [] { notify_service_manager("WATCHDOG=1"); }}),
         store_(std::move(store)),
         executor_({.threads = config.executor_threads}),
         hub_(*store_),
         worker_(*store_, hub_, executor_, all_handlers(add_handlers), worker_options()),
-        service_(*store_, hub_, registry_, Random::from_system()) {}
+        service_(*store_, hub_, config.run_jobs ? &registry_ : nullptr, Random::from_system()),
+        worker_service_(
+            [this] { return describe(); },
+            [](size_t max_bytes) { return dump_tasks(*EventLoop::current(), max_bytes); }) {}
 
   Task<int> run();
 
  private:
   const Registry& all_handlers(const AddHandlers& add_handlers) {
     register_stock_handlers(registry_, {.allow_roots = config_.allow_roots,
+                                        .allow_hosts = config_.allow_hosts,
                                         .allow_exec = config_.allow_exec,
                                         .exec_concurrency = config_.exec_concurrency});
     add_handlers(registry_);
     return registry_;
   }
   WorkerOptions worker_options() {
-    const auto [high, low] = system_random_bits();
     return {.name = name_,
-            .incarnation = {high, low},
+            .incarnation = incarnation_,
             .concurrency = config_.concurrency,
             .max_resident = config_.max_resident};
   }
   MetricSources metric_sources();
   bool open_admin();
   Task<void> run_parts();
+  v1::Worker describe() const;
   Task<void> serve(TaskGroup& group);
   Task<void> run_worker();
   Task<void> end_jobs();
   Task<void> end_calls();
 
   const Config& config_;
+  const InheritedSockets sockets_;
   SignalSets& signals_;
+  const Keeper keeper_;  // watches over all that follows
   const std::string name_ = worker_name();
+  const Incarnation incarnation_ = make_worker_incarnation();
+  const google::protobuf::Timestamp start_time_ = TimeUtil::GetCurrentTime();
   std::unique_ptr<Store> store_;  // open and recovered: everything else stands on it
   Executor executor_;             // handlers offload to it: made before, joined after them
   StreamHub hub_;                 // producers and readers point to it
   Registry registry_;             // complete before a worker or a client asks for a type
-  WorkerEngine worker_;           // the store's listener: before the store's first verb
+  WorkerEngine worker_;  // the store's listener, also when it runs nothing: before the first verb
   Janitor janitor_{*store_};
   JobService service_;
+  WorkerService worker_service_;
   std::unique_ptr<RpcServer> server_;  // the first call finds all of the above
   Metrics metrics_{metric_sources()};
   std::string not_ready_ = "starting";  // empty: takes jobs
@@ -189,6 +216,7 @@ bool Daemon::open_admin() {
   HttpServerOptions options;
   options.address = config_.admin_address;
   options.port = config_.admin_port;
+  options.listening_fd = sockets_.admin;
   auto admin = HttpServer::open(std::move(options), admin_pages(metrics_, not_ready));
   if (!admin.ok()) {
     exit_code_ = refuse_to_start(admin.status());
@@ -214,6 +242,38 @@ Task<int> Daemon::run() {
   co_return exit_code_;
 }
 
+v1::Worker Daemon::describe() const {
+  v1::Worker worker;
+  worker.set_name(name_);
+  char incarnation[33];
+  std::snprintf(incarnation, sizeof(incarnation), "%016" PRIx64 "%016" PRIx64, incarnation_.high,
+                incarnation_.low);
+  worker.set_incarnation(incarnation);
+  worker.set_version(WEFT_VERSION);
+  *worker.mutable_start_time() = start_time_;
+  worker.set_store(config_.store);
+  const StoreStats stored = store_->stats();
+  worker.set_jobs_queued(stored.queued_jobs);
+  if (config_.run_jobs) {
+    for (const std::string& type : registry_.types()) worker.add_types(type);
+    worker.set_slots(config_.concurrency);
+  }
+  const WorkerStats ran = worker_.stats();
+  worker.set_slots_used(ran.slots_used);
+  worker.set_resident_jobs(ran.resident);
+  worker.set_jobs_taken(ran.taken);
+  worker.set_jobs_succeeded(ran.succeeded);
+  worker.set_jobs_dead(ran.dead);
+  worker.set_jobs_cancelled(ran.cancelled);
+  worker.set_executor_threads(executor_.threads());
+  const ProcessUsage usage = process_usage();
+  *worker.mutable_cpu_time() = TimeUtil::NanosecondsToDuration(usage.cpu_time.count());
+  worker.set_resident_memory_bytes(usage.resident_bytes);
+  worker.set_voluntary_context_switches(usage.voluntary_switches);
+  worker.set_involuntary_context_switches(usage.involuntary_switches);
+  return worker;
+}
+
 // The groups nest as the parts need each other: calls end before the worker is gone, and both
 // before the hub stops.
 Task<void> Daemon::run_parts() {
@@ -235,13 +295,14 @@ Task<void> Daemon::serve(TaskGroup& group) {
   RpcServerOptions options;
   options.address = config_.listen_address;
   options.port = config_.listen_port;
-  auto server = RpcServer::start(std::move(options), {&service_}, group);
+  options.listening_fd = sockets_.grpc;
+  auto server = RpcServer::start(std::move(options), {&service_, &worker_service_}, group);
   if (!server.ok()) {
     exit_code_ = refuse_to_start(server.status());
     co_return;
   }
   server_ = *std::move(server);
-  group.start([this] { return run_worker(); });  // jobs left from the last time start now
+  if (config_.run_jobs) group.start([this] { return run_worker(); });  // jobs left start now
   group.start([this] { return janitor_.run(); });
   not_ready_.clear();
   std::printf("weftd ready grpc=%s admin=%s store=%s worker=%s\n",
@@ -249,12 +310,15 @@ Task<void> Daemon::serve(TaskGroup& group) {
               host_and_port(config_.admin_address, admin_->port()).c_str(), config_.store.c_str(),
               name_.c_str());
   std::fflush(stdout);
+  notify_service_manager("READY=1\nSTATUS=serving on " +
+                         host_and_port(config_.listen_address, server_->port()));
   spdlog::info("serving on {} with {} executor threads",
                host_and_port(config_.listen_address, server_->port()), executor_.threads());
 
   const int number = co_await signals_.stop.next();
   spdlog::info("{}: jobs may go on for {} ms", number == SIGINT ? "SIGINT" : "SIGTERM",
                config_.grace_ms);
+  notify_service_manager("STOPPING=1\nSTATUS=letting jobs end");
   group.start([this] { return exit_at_next_signal(&signals_.stop); });
   not_ready_ = "draining: this daemon is about to end";
   server_->set_serving(false);  // load balancers stop sending
@@ -269,6 +333,7 @@ Task<void> Daemon::serve(TaskGroup& group) {
 }
 
 Task<void> Daemon::end_jobs() {
+  if (!config_.run_jobs) co_return;
   worker_.drain(std::chrono::milliseconds(config_.grace_ms));
   co_await worker_ended_.wait();  // every job settled or handed back
 }
@@ -282,6 +347,9 @@ Task<void> Daemon::end_calls() {
 }  // namespace
 
 int run_daemon(const Config& config, const AddHandlers& add_handlers) {
+  const auto sockets = take_inherited_sockets();
+  if (!sockets.ok()) return refuse_to_start(sockets.status());
+  const int64_t watchdog_ms = take_watchdog_ms();
   allow_many_descriptors();
   signal(SIGPIPE, SIG_IGN);  // a reader of our output that leaves is no reason to die
   signal(SIGCHLD, SIG_DFL);  // ignored, as it may be inherited, children vanish unreaped
@@ -296,7 +364,7 @@ int run_daemon(const Config& config, const AddHandlers& add_handlers) {
   }
   int exit_code = 1;
   {
-    Daemon daemon(config, add_handlers, signals, *std::move(store));
+    Daemon daemon(config, add_handlers, *sockets, watchdog_ms, signals, *std::move(store));
     exit_code = loop.run(daemon.run());
   }
   if (!stop_logging()) _exit(exit_code);  // what there was to close is closed

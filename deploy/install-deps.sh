@@ -36,6 +36,8 @@ packages=(
   libgtest-dev
   libgmock-dev
   libbenchmark-dev
+  libasio-dev             # yardsticks of the runtime's benchmark
+  libuv1-dev
 )
 # A test's client in JavaScript. A Node.js that is there already stays: Debian's npm conflicts with
 # one of another origin.

@@ -89,7 +89,7 @@ for build in "${builds[@]}"; do
     labels=(-L "^($(IFS='|'; echo "${tsan_folders[*]}"))\$")
   fi
   # So that nothing in the tree stays unbuilt; the sanitized builds have no use for them.
-  [ "$build" != release ] || targets+=(runtime_bench store_bench stream_bench rpc_bench)
+  [ "$build" != release ] || targets+=(runtime_bench store_bench stream_bench)
   before=$(processes_of "$folder")
   phase=$SECONDS
   echo "== $build: configure and build in $folder (${jobs} jobs)"

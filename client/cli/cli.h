@@ -44,6 +44,13 @@ void add_read_commands(CLI::App& app, const Globals& globals, Command& chosen);
 // send, cancel
 void add_steer_commands(CLI::App& app, const Globals& globals, Command& chosen);
 
+// list, result, retry, delete
+void add_admin_commands(CLI::App& app, const Globals& globals, Command& chosen);
+// worker list, worker dump
+void add_worker_commands(CLI::App& app, const Globals& globals, Command& chosen);
+// bench
+void add_bench_command(CLI::App& app, const Globals& globals, Command& chosen);
+
 // TEXT, @file or - (standard input). Errors: INVALID_ARGUMENT; NOT_FOUND for a file.
 StatusOr<std::string> read_argument(const std::string& argument, size_t max_bytes);
 

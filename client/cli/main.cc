@@ -129,7 +129,9 @@ std::string explain(const CLI::App& app, const CLI::ParseError& error,
       return "unknown command '" + argument + "'" +
              (near.empty() ? "" : ": did you mean " + near + "?");
     }
-    return "a command is missing: submit, run, get, watch, attach, send or cancel";
+    std::string list;
+    for (const std::string& name : commands) list += (list.empty() ? "" : ", ") + name;
+    return "a command is missing: one of " + list;
   }
   return error.what();
 }
@@ -157,6 +159,9 @@ int run_main(int argc, char** argv) {
   add_submit_commands(app, globals, chosen);
   add_read_commands(app, globals, chosen);
   add_steer_commands(app, globals, chosen);
+  add_admin_commands(app, globals, chosen);
+  add_worker_commands(app, globals, chosen);
+  add_bench_command(app, globals, chosen);
   for (CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; })) {
     const std::string more = command->get_footer();
     command->footer(more + (more.empty() ? "" : "\n") + kGlobalsHelp);

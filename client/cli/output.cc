@@ -3,8 +3,10 @@
 
 #include <absl/strings/escaping.h>
 #include <google/protobuf/util/time_util.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cctype>
 #include <cerrno>
 #include <csignal>
@@ -49,6 +51,12 @@ void put_outcome(Json& object, const v1::Outcome& outcome) {
   } else {
     object["error"] = {{"code", outcome.error_code()}, {"message", outcome.error_message()}};
   }
+}
+
+// Of the terminal behind standard error.
+size_t terminal_columns() {
+  winsize size{};
+  return ::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
 }
 
 Json progress_json(const v1::Progress& progress) {
@@ -116,6 +124,10 @@ Json job_json(const v1::Job& job) {
   json["state"] = state_name(job.state());
   json["attempt"] = job.attempt();
   put_bytes(json, "payload", job.spec().payload());
+  if (!job.spec().idempotency_key().empty()) {
+    json["idempotency_key"] = job.spec().idempotency_key();
+  }
+  if (job.crashes() > 0) json["crashes"] = job.crashes();
   if (!job.spec().metadata().empty()) {
     Json& metadata = json["metadata"];
     for (const auto& [key, value] : job.spec().metadata()) metadata[key] = value;
@@ -147,6 +159,26 @@ std::string job_table(const v1::Job& job) {
 
 std::string document(const Json& json, Format format) {
   return json.dump(format == Format::kJson ? 2 : -1) + "\n";
+}
+
+std::string progress_bar(const v1::Progress& progress, size_t columns) {
+  constexpr size_t kBar = 30;
+  const double fraction = std::clamp(progress.fraction(), 0.0, 1.0);
+  const auto done = static_cast<size_t>(fraction * static_cast<double>(kBar));
+  char percent[8];
+  std::snprintf(percent, sizeof percent, "%3.0f%%", fraction * 100);
+  std::string line = "[" + std::string(done, '#') + std::string(kBar - done, '-') + "] " + percent;
+  if (line.size() >= columns) return percent;
+  // A message is somebody else's text: it must not move the cursor, nor wrap the line.
+  line += ' ';
+  size_t used = line.size();
+  for (const char c : progress.message()) {
+    const auto byte = static_cast<unsigned char>(c);
+    const bool starts = (byte & 0xC0) != 0x80;
+    if (starts && ++used >= columns) break;
+    line += byte < 0x20 || byte == 0x7F ? ' ' : c;
+  }
+  return line;
 }
 
 EventPrinter::EventPrinter(Format format, std::string job_id)
@@ -207,8 +239,7 @@ void EventPrinter::print_progress(const v1::Progress& progress) {
   if (format_ == Format::kJsonl) {
     out_.add(document({{"progress", progress_json(progress)}}, format_));
   } else if (progress_line_) {
-    std::fprintf(stderr, "\r\x1b[K%3.0f%% %s", progress.fraction() * 100,
-                 progress.message().c_str());
+    std::fprintf(stderr, "\r\x1b[K%s", progress_bar(progress, terminal_columns()).c_str());
     progress_shown_ = true;
   }
 }

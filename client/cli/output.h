@@ -39,6 +39,9 @@ std::string job_table(const v1::Job& job);
 // One document as the format wants it: indented, or on one line.
 std::string document(const nlohmann::ordered_json& json, Format format);
 
+// "[#####-----]  50% message", in fewer than `columns` columns.
+std::string progress_bar(const v1::Progress& progress, size_t columns);
+
 // Prints a stream's events in one of the formats.
 class EventPrinter {
  public:

@@ -1,4 +1,6 @@
 // weft submit, weft run.
+#include <google/protobuf/util/time_util.h>
+
 #include <cstdio>
 #include <memory>
 #include <optional>
@@ -25,7 +27,11 @@ constexpr char kStockHelp[] =
     "  digest  {\"path\":FOLDER}: the SHA-256 of every file below it\n"
     "  echo    anything: the same again\n"
     "  sleep   {\"ms\":N}\n"
-    "  fail    {\"message\":TEXT}\n";
+    "  fail    {\"message\":TEXT}\n"
+    "  spin    {\"ms\":N}: CPU work\n"
+    "  http    {\"url\":URL}, also \"method\", \"headers\", \"body\"; weftd --allow-host allows "
+    "it\n"
+    "  exec    {\"argv\":[PROGRAM, …]}, also \"env\", \"cwd\"; weftd --allow-exec allows it\n";
 
 struct SubmitOptions {
   std::string type;
@@ -36,6 +42,9 @@ struct SubmitOptions {
   std::vector<std::string> metadata;
   std::string policy = "run";
   double deadline_s = 0;
+  std::string key;
+  double timeout_s = 0;
+  double retention_s = -1;
 };
 
 void add_job_options(CLI::App& command, SubmitOptions& options) {
@@ -62,7 +71,26 @@ void add_job_options(CLI::App& command, SubmitOptions& options) {
       ->type_name("KEY=VALUE")
       ->check(text())
       ->allow_extra_args(false);
+  command
+      .add_option("--idempotency-key", options.key,
+                  "The same key in the same queue is the same job, for a day at least (default: "
+                  "the id)")
+      ->type_name("KEY")
+      ->check(text());
+  command.add_option("--timeout", options.timeout_s, "An attempt that runs longer fails")
+      ->type_name("SECONDS")
+      ->check(seconds());
+  command
+      .add_option("--retention", options.retention_s,
+                  "How long the job is kept after its end; 0: not at all (default: the daemon's)")
+      ->type_name("SECONDS")
+      ->check(CLI::Range(0.0, static_cast<double>(limits::kDurationSecondsMax)));
   command.footer(kStockHelp);
+}
+
+google::protobuf::Duration duration(double seconds) {
+  return google::protobuf::util::TimeUtil::NanosecondsToDuration(
+      static_cast<int64_t>(seconds * 1e9));
 }
 
 StatusOr<v1::JobSpec> make_spec(const SubmitOptions& options) {
@@ -76,6 +104,9 @@ StatusOr<v1::JobSpec> make_spec(const SubmitOptions& options) {
     spec.set_id(make_job_id(RealClock::instance().wall_ns() / 1'000'000, random));
   }
   spec.set_content_type(options.content_type);
+  spec.set_idempotency_key(options.key);
+  if (options.timeout_s > 0) *spec.mutable_attempt_timeout() = duration(options.timeout_s);
+  if (options.retention_s >= 0) *spec.mutable_retention() = duration(options.retention_s);
   for (const std::string& label : options.metadata) {
     const size_t equals = label.find('=');
     if (equals == std::string::npos || equals == 0) {

@@ -317,7 +317,8 @@ std::string HttpServer::Impl::list_of_pages() const {
 
 StatusOr<std::unique_ptr<HttpServer>> HttpServer::open(HttpServerOptions options,
                                                        std::vector<HttpPage> pages) {
-  auto listener = Listener::open(options.address, options.port);
+  auto listener = options.listening_fd >= 0 ? Listener::adopt(options.listening_fd)
+                                            : Listener::open(options.address, options.port);
   if (!listener.ok()) return listener.status();
   auto impl = std::make_unique<Impl>(std::move(options), std::move(pages), *std::move(listener));
   if (!impl->start()) {

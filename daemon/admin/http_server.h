@@ -28,7 +28,8 @@ struct HttpPage {
 
 struct HttpServerOptions {
   std::string address = "127.0.0.1";
-  uint16_t port = 0;  // 0: a free one
+  uint16_t port = 0;      // 0: a free one
+  int listening_fd = -1;  // an inherited socket to use instead; -1: none
   size_t connections = limits::kAdminConnections;
   size_t connections_per_address = limits::kAdminConnectionsPerAddress;
   size_t request_bytes = limits::kAdminRequestBytes;

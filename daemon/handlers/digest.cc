@@ -81,7 +81,13 @@ Stream<std::string> digest(Job job, Roots roots, size_t max_names) {
   const size_t tasks = std::min(kFilesAtOnce, pipeline->entries.size());
   for (size_t i = 0; i < tasks; ++i) job.start(hash_files, job, pipeline);
   Sha256 manifest;
-  for (size_t i = 0; i < pipeline->entries.size(); ++i) {
+  const size_t total = pipeline->entries.size();
+  for (size_t i = 0; i < total; ++i) {
+    // A bar needs no more than a step for each percent.
+    if (i * 100 / total != (i + 1) * 100 / total) {
+      job.progress(static_cast<double>(i + 1) / static_cast<double>(total),
+                   std::to_string(i + 1) + " of " + std::to_string(total) + " files");
+    }
     std::optional<std::string>& slot = pipeline->lines[i % kFilesAtOnce];
     while (!slot) co_await pipeline->line_ready.wait();
     std::string line = *std::exchange(slot, std::nullopt);

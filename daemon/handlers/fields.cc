@@ -87,6 +87,16 @@ std::map<std::string, std::string> Fields::text_map(const std::string& name) con
   return values;
 }
 
+std::optional<bool> Fields::boolean(const std::string& name) const {
+  const auto field = object_.find(name);
+  if (field == object_.end()) return std::nullopt;
+  if (!field->is_boolean()) {
+    throw std::invalid_argument(what_ + " has a bad field '" + name +
+                                "': it must be true or false");
+  }
+  return field->get<bool>();
+}
+
 int64_t Fields::required_integer(const std::string& name, int64_t min, int64_t max) const {
   const std::optional<int64_t> value = integer(name, min, max);
   if (!value) missing(name);

@@ -24,6 +24,7 @@ class Fields {
   // An array of strings; an object whose values are strings. Absent: empty.
   std::vector<std::string> texts(const std::string& name) const;
   std::map<std::string, std::string> text_map(const std::string& name) const;
+  std::optional<bool> boolean(const std::string& name) const;
   // The same for a field that must be there.
   int64_t required_integer(const std::string& name, int64_t min, int64_t max) const;
   std::string required_text(const std::string& name) const;

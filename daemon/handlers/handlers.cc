@@ -4,6 +4,8 @@
 #include <filesystem>
 #include <system_error>
 
+#include "daemon/handlers/http.h"
+
 namespace weft {
 namespace {
 
@@ -44,6 +46,12 @@ void register_stock_handlers(Registry& registry, StockOptions options) {
                  {.concurrency = options.exec_concurrency});
   }
   registry.add("fail", make_handler(handlers::fail));
+  if (!options.allow_hosts.empty()) {
+    const auto settings = std::make_shared<handlers::HttpSettings>(options.allow_hosts);
+    registry.add("http", make_handler([settings](Job job) {
+                   return handlers::http(std::move(job), settings);
+                 }));
+  }
   registry.add("sleep", make_handler(handlers::sleep));
   registry.add("spin", make_handler(handlers::spin));
 }

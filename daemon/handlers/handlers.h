@@ -1,5 +1,5 @@
-// The stock handlers: count, digest, echo, exec, fail, sleep, spin. Each file says what its payload
-// is.
+// The stock handlers: count, digest, echo, exec, fail, http, sleep, spin. Each file says what its
+// payload is.
 #pragma once
 
 #include <cstdint>
@@ -14,8 +14,9 @@
 namespace weft {
 
 struct StockOptions {
-  std::vector<std::string> allow_roots;  // digest reads below these folders only
-  size_t digest_names = 2'000'000;       // files and folders of one digest, kept in memory
+  std::vector<std::string> allow_roots = {};  // digest reads below these folders only
+  size_t digest_names = 2'000'000;            // files and folders of one digest, kept in memory
+  std::vector<std::string> allow_hosts = {};  // http reaches only these; none: there is no http
   std::vector<std::string> allow_exec =
       {};  // exec starts these programs only; none: there is no exec
   size_t exec_concurrency = limits::kExecProcesses;
@@ -36,10 +37,13 @@ class ExecSettings {
   int64_t kill_ms = limits::kExecKillMs;
 };
 
+class HttpSettings;
+
 Stream<std::string, nlohmann::json> count(Job job);
 Stream<std::string> digest(Job job, Roots roots, size_t max_names);
 Stream<std::string> echo(Job job);
 Stream<std::string, std::monostate> exec(Job job, std::shared_ptr<const ExecSettings> settings);
+Stream<std::string> http(Job job, std::shared_ptr<HttpSettings> settings);
 Task<void> fail(Job job);
 Task<void> sleep(Job job);
 Task<nlohmann::json> spin(Job job);

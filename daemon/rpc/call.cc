@@ -4,9 +4,24 @@
 #include <chrono>
 
 namespace weft {
+namespace {
+
+constexpr int kRetryMs = 1000;
+
+}  // namespace
 
 Call::~Call() {
-  if (arrived_) domain_.count_end(counted_bytes_);
+  if (arrived_) domain_.count_end(held_bytes_.load(std::memory_order_relaxed));
+}
+
+Status Call::hold(size_t bytes) {
+  held_bytes_.fetch_add(bytes, std::memory_order_relaxed);
+  return domain_.hold(bytes);
+}
+
+void Call::let_go(size_t bytes) {
+  held_bytes_.fetch_sub(bytes, std::memory_order_relaxed);
+  domain_.let_go(bytes);
 }
 
 void Call::pump() {
@@ -25,6 +40,9 @@ void Call::ask_finish(grpc::Status status) {
   if (finish_asked_) return;
   finish_asked_ = true;
   final_status_ = std::move(status);
+  const grpc::StatusCode code = final_status_.error_code();
+  // Whatever the handler said last, a client that is gone did not hear it.
+  method_.count_finished(dead_ && code != grpc::DEADLINE_EXCEEDED ? grpc::CANCELLED : code);
   pump();
 }
 
@@ -34,8 +52,8 @@ void Call::on_arrive(bool ok) {
     return;
   }
   arrived_ = true;
-  counted_bytes_ = request_bytes();
-  const Status room = domain_.count_arrival(counted_bytes_);
+  held_bytes_ = request_bytes();
+  const Status room = domain_.count_arrival(held_bytes_);
   if (domain_.accepting()) method_.post_acceptor();
   if (room.ok()) {
     domain_.loop().post(arrive_mail_);  // the arrive reference becomes the handler's
@@ -92,22 +110,55 @@ ScopeOfCall::~ScopeOfCall() {
 Status CallDomain::count_arrival(size_t request_bytes) {
   arrived_.fetch_add(1, std::memory_order_relaxed);
   const bool calls_fit = live_.fetch_add(1, std::memory_order_acq_rel) < max_calls_;
-  const size_t before = request_bytes_.fetch_add(request_bytes, std::memory_order_relaxed);
-  if (calls_fit && before + request_bytes <= max_request_bytes_) return absl::OkStatus();
-  refused_.fetch_add(1, std::memory_order_relaxed);
-  return retry_error(
-      StatusCode::kResourceExhausted,
-      calls_fit ? "the server holds as many bytes of requests as it takes: try again in a second"
-                : "the server has as many calls as it takes: try again in a second",
-      1000);
+  Status room = hold(request_bytes);
+  if (!calls_fit) {
+    room = retry_error(StatusCode::kResourceExhausted,
+                       "the server has as many calls as it takes: try again in a second", kRetryMs);
+  }
+  if (!room.ok()) refused_.fetch_add(1, std::memory_order_relaxed);
+  return room;
 }
 
-void CallDomain::count_end(size_t request_bytes) {
-  request_bytes_.fetch_sub(request_bytes, std::memory_order_relaxed);
+Status CallDomain::hold(size_t bytes) {
+  const size_t before = held_bytes_.fetch_add(bytes, std::memory_order_relaxed);
+  if (before + bytes <= max_bytes_) return absl::OkStatus();
+  return retry_error(
+      StatusCode::kResourceExhausted,
+      "the server holds as many bytes of requests and answers as it takes: try again in a second",
+      kRetryMs);
+}
+
+void CallDomain::count_end(size_t bytes) {
+  let_go(bytes);
   // Sequentially consistent with wait_until_empty(): either it sees zero or this sees that it
   // waits.
   if (live_.fetch_sub(1) == 1 && !accepting_.load() && !empty_posted_.exchange(true)) {
     loop_.post(empty_mail_);
+  }
+}
+
+std::vector<FinishedCalls> CallDomain::finished() const {
+  std::vector<FinishedCalls> list;
+  for (const MethodBase* method : methods_) method->list_finished(list);
+  return list;
+}
+
+MethodBase::MethodBase(CallDomain& domain, std::string name)
+    : domain_(domain), name_(std::move(name)) {
+  domain_.add_method(*this);
+}
+
+MethodBase::~MethodBase() { domain_.remove_method(*this); }
+
+void MethodBase::count_finished(grpc::StatusCode code) {
+  const auto index = static_cast<size_t>(code);
+  if (index < kCodes) finished_[index].fetch_add(1, std::memory_order_relaxed);
+}
+
+void MethodBase::list_finished(std::vector<FinishedCalls>& list) const {
+  for (size_t i = 0; i < kCodes; ++i) {
+    const uint64_t count = finished_[i].load(std::memory_order_relaxed);
+    if (count > 0) list.push_back({name_, static_cast<grpc::StatusCode>(i), count});
   }
 }
 

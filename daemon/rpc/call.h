@@ -44,6 +44,13 @@ class Call : public ListNode<Call> {
   // The client is gone: nothing that is sent will arrive.
   bool gone() const { return gone_; }
 
+  // Counts bytes that this call holds besides what came with it, until let_go() or its end. Not OK:
+  // the server holds too much; they are counted all the same. Thread: any.
+  Status hold(size_t bytes);
+  void let_go(size_t bytes);
+  // The server holds much: wait until this call holds less before it takes more. Thread: any.
+  bool crowded() const { return domain_.crowded(); }
+
  protected:
   Call(MethodBase& method, CallDomain& domain) : method_(method), domain_(domain) {}
   virtual ~Call();
@@ -97,7 +104,7 @@ class Call : public ListNode<Call> {
   grpc::ServerContext context_;
   std::atomic<int> references_{2};  // arrive and done
   bool arrived_ = false;
-  size_t counted_bytes_ = 0;
+  std::atomic<size_t> held_bytes_{0};
   bool gone_ = false;
   CancelScope* scope_ = nullptr;
   CallTag<Call> arrive_tag_{this, &Call::on_arrive};
@@ -145,6 +152,7 @@ class UnaryCall final : public Call {
   void issue_finish(const grpc::Status& status) override {
     if (status.ok()) {
       responder_.Finish(response_, status, finish_tag());
+      Response().Swap(&response_);  // gRPC has it as bytes now: not twice while they are sent
     } else {
       responder_.FinishWithError(status, finish_tag());
     }
@@ -226,11 +234,14 @@ class BidiCall final : public AnswerStream<ResponseType> {
       : AnswerStream<ResponseType>(method, domain), responder_(&this->context()) {}
 
   // co_await call.read(): the next request; nothing once the client has half-closed or is gone. The
-  // next one is asked of gRPC only when this is called again: that is the flow control.
+  // next one is asked of gRPC only when this is called again: that is the flow control. What was
+  // read counts as held until then.
   typename Channel<Request>::Receive read() {
     start_read();
     return inbox_.receive();
   }
+  // Hands the count of the last request over to the caller, who lets it go.
+  size_t take_read_bytes() { return std::exchange(read_bytes_, 0); }
   auto* responder() { return &responder_; }
 
  private:
@@ -249,9 +260,10 @@ class BidiCall final : public AnswerStream<ResponseType> {
   }
 
   Channel<Request> inbox_{1};
-  bool reading_ = false;  // asked of gRPC and not delivered
-  bool read_ok_ = false;  // written by the rpc thread before it posts read_mail_
-  Request incoming_;      // gRPC's until then
+  bool reading_ = false;   // asked of gRPC and not delivered
+  bool read_ok_ = false;   // written by the rpc thread before it posts read_mail_, like…
+  size_t read_bytes_ = 0;  // …this: of the last request, counted as held
+  Request incoming_;       // gRPC's until then
   grpc::ServerAsyncReaderWriter<ResponseType, Request> responder_;
   CallTag<BidiCall> read_tag_{this, &BidiCall::on_read};
   CallMail<BidiCall> read_mail_{this, &BidiCall::deliver_read};
@@ -332,6 +344,7 @@ void AnswerStream<ResponseType>::deliver_room() {
 template <typename RequestType, typename ResponseType>
 void BidiCall<RequestType, ResponseType>::start_read() {
   if (reading_ || inbox_.closed() || inbox_.size() > 0) return;
+  this->let_go(take_read_bytes());
   std::lock_guard lock(this->mutex_);
   if (this->finish_asked_) return inbox_.close();
   reading_ = true;
@@ -341,10 +354,14 @@ void BidiCall<RequestType, ResponseType>::start_read() {
 
 template <typename RequestType, typename ResponseType>
 void BidiCall<RequestType, ResponseType>::on_read(bool ok) {
+  const size_t bytes = ok ? incoming_.ByteSizeLong() : 0;
+  const Status room = ok ? this->hold(bytes) : absl::OkStatus();
   {
     std::lock_guard lock(this->mutex_);  // after start_read(), which gRPC alone orders
-    read_ok_ = ok;
+    read_ok_ = ok && room.ok();
+    read_bytes_ = bytes;
   }
+  if (!room.ok()) this->ask_finish(to_grpc(room));
   this->loop().post(read_mail_);  // the read's reference goes with the mail
 }
 

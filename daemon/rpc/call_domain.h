@@ -3,8 +3,11 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <array>
 #include <atomic>
 #include <cstdint>
+#include <string>
+#include <vector>
 
 #include <weft/base/intrusive_list.h>
 #include <weft/base/limits.h>
@@ -16,6 +19,7 @@
 namespace weft {
 
 class Call;
+class CallDomain;
 
 // Told on the rpc thread that an operation given to gRPC has ended.
 class RpcTag {
@@ -53,23 +57,46 @@ class CallMail final : public Mail {
   Function function_;
 };
 
+// How many calls of one method ended with one code.
+struct FinishedCalls {
+  std::string method;  // "weft.v1.JobService/Submit"
+  grpc::StatusCode code = grpc::StatusCode::OK;
+  uint64_t count = 0;
+};
+
 // One method of a service: makes the calls and starts their handlers.
+// Limits: one counter for each of gRPC's codes.
 class MethodBase {
  public:
-  virtual ~MethodBase() = default;
+  MethodBase(CallDomain& domain, std::string name);
+  virtual ~MethodBase();
+  MethodBase(const MethodBase&) = delete;
+  MethodBase& operator=(const MethodBase&) = delete;
+  // Thread: any.
+  void count_finished(grpc::StatusCode code);
+  // Appends the codes that occurred. Thread: the loop's.
+  void list_finished(std::vector<FinishedCalls>& list) const;
   // Readies gRPC for one more call. Thread: any, but not after the completion queue was shut down.
   virtual void post_acceptor() = 0;
   // Starts the handler. Thread: the loop's.
   virtual void start(Call& call) = 0;
+
+ protected:
+  CallDomain& domain_;
+
+ private:
+  static constexpr size_t kCodes = 17;  // OK to UNAUTHENTICATED
+  const std::string name_;
+  std::array<std::atomic<uint64_t>, kCodes> finished_{};
 };
 
 // Thread: as each member says. Lifetime: outlives its calls; destroyed when none is left.
-// Limits: `max_calls` arrived and not yet over, with `max_request_bytes` of requests; more are
-// refused on the rpc thread at once.
+// Limits: `max_calls` arrived and not yet over, which hold `max_bytes` of requests and answers;
+// more are refused, new calls on the rpc thread at once.
 class CallDomain {
  public:
-  CallDomain(EventLoop& loop, TaskGroup& group, size_t max_calls, size_t max_request_bytes)
-      : loop_(loop), group_(group), max_calls_(max_calls), max_request_bytes_(max_request_bytes) {}
+  CallDomain(EventLoop& loop, TaskGroup& group, size_t max_calls, size_t max_bytes)
+      : loop_(loop), group_(group), max_calls_(max_calls), max_bytes_(max_bytes) {}
   CallDomain(const CallDomain&) = delete;
   CallDomain& operator=(const CallDomain&) = delete;
 
@@ -80,8 +107,14 @@ class CallDomain {
 
   // Thread: rpc. A call has arrived with so many bytes. Not OK: it is too much.
   Status count_arrival(size_t request_bytes);
-  // Thread: any. An arrived call is over, and its memory is going.
-  void count_end(size_t request_bytes);
+  // Thread: any. An arrived call is over, and the memory of so many bytes is going.
+  void count_end(size_t bytes);
+  // Thread: any. A call holds so many bytes more. Not OK: it is too much, but counted all the same.
+  Status hold(size_t bytes);
+  void let_go(size_t bytes) { held_bytes_.fetch_sub(bytes, std::memory_order_relaxed); }
+  size_t held_bytes() const { return held_bytes_.load(std::memory_order_relaxed); }
+  // Thread: any. Time for calls that hold much to wait until they hold less.
+  bool crowded() const { return held_bytes() > max_bytes_ / 2; }
   // Thread: any.
   bool accepting() const { return accepting_.load(); }
   size_t live() const { return live_.load(); }
@@ -89,6 +122,9 @@ class CallDomain {
   uint64_t refused() const { return refused_.load(std::memory_order_relaxed); }
 
   // Thread: the loop's, all below.
+  void add_method(MethodBase& method) { methods_.push_back(&method); }
+  void remove_method(MethodBase& method) { std::erase(methods_, &method); }
+  std::vector<FinishedCalls> finished() const;
   // A call whose handler runs; it unlinks itself.
   void add(Call& call);
   // No acceptor is posted again.
@@ -107,15 +143,16 @@ class CallDomain {
   EventLoop& loop_;
   TaskGroup& group_;
   const size_t max_calls_;
-  const size_t max_request_bytes_;
+  const size_t max_bytes_;
   grpc::ServerCompletionQueue* queue_ = nullptr;
   std::atomic<bool> accepting_{true};
   std::atomic<size_t> live_{0};
-  std::atomic<size_t> request_bytes_{0};
+  std::atomic<size_t> held_bytes_{0};
   std::atomic<uint64_t> arrived_{0};
   std::atomic<uint64_t> refused_{0};
   std::atomic<bool> empty_posted_{false};
   IntrusiveList<Call, Call> calls_;
+  std::vector<MethodBase*> methods_;
   bool streams_cancelled_ = false;
   Event empty_;
   CallMail<CallDomain> empty_mail_{this, &CallDomain::deliver_empty};

@@ -11,14 +11,14 @@ void HealthService::set_serving(bool serving) {
 
 void HealthService::listen(CallDomain& domain) {
   methods_.push_back(std::make_unique<Method<CheckCall>>(
-      domain,
+      domain, name() + "/Check",
       [this](CheckCall& call, grpc::ServerCompletionQueue* queue, void* tag) {
         service_.RequestCheck(&call.context(), &call.request(), call.responder(), queue, queue,
                               tag);
       },
       [this](CheckCall& call) { return check(call); }));
   methods_.push_back(std::make_unique<Method<WatchCall>>(
-      domain,
+      domain, name() + "/Watch",
       [this](WatchCall& call, grpc::ServerCompletionQueue* queue, void* tag) {
         service_.RequestWatch(&call.context(), &call.request(), call.responder(), queue, queue,
                               tag);

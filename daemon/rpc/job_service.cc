@@ -1,4 +1,4 @@
-// The unary methods of JobService, and how its calls reach it.
+// How calls reach JobService, and the unary methods on a running job.
 #include "daemon/rpc/job_service.h"
 
 #include <algorithm>
@@ -6,79 +6,42 @@
 
 #include <weft/base/id.h>
 #include <weft/base/limits.h>
-#include <weft/base/suggest.h>
 #include <weft/runtime/sleep.h>
-#include <weft/store/check_spec.h>
 
 namespace weft {
 
 // One method: gRPC's way to ask for a call, and ours to answer it.
-#define WEFT_METHOD(CallType, Request, handler)                                                  \
+#define WEFT_METHOD(CallType, Name, handler)                                                     \
   methods_.push_back(std::make_unique<Method<CallType>>(                                         \
-      domain,                                                                                    \
+      domain, name() + "/" #Name,                                                                \
       [this](CallType& call, grpc::ServerCompletionQueue* queue, void* tag) {                    \
-        service_.Request(&call.context(), &call.request(), call.responder(), queue, queue, tag); \
+        service_.Request##Name(&call.context(), &call.request(), call.responder(), queue, queue, \
+                               tag);                                                             \
       },                                                                                         \
+      [this](CallType& call) { return handler(call); }))
+#define WEFT_BIDI_METHOD(CallType, Name, handler)                                     \
+  methods_.push_back(std::make_unique<Method<CallType>>(                              \
+      domain, name() + "/" #Name,                                                     \
+      [this](CallType& call, grpc::ServerCompletionQueue* queue, void* tag) {         \
+        service_.Request##Name(&call.context(), call.responder(), queue, queue, tag); \
+      },                                                                              \
       [this](CallType& call) { return handler(call); }))
 
 void JobService::listen(CallDomain& domain) {
-  WEFT_METHOD(SubmitCall, RequestSubmit, submit);
-  WEFT_METHOD(GetCall, RequestGet, get);
-  WEFT_METHOD(SendCall, RequestSend, send);
-  WEFT_METHOD(CancelCall, RequestCancel, cancel);
-  WEFT_METHOD(WatchCall, RequestWatch, watch);
-  methods_.push_back(std::make_unique<Method<AttachCall>>(
-      domain,
-      [this](AttachCall& call, grpc::ServerCompletionQueue* queue, void* tag) {
-        service_.RequestAttach(&call.context(), call.responder(), queue, queue, tag);
-      },
-      [this](AttachCall& call) { return attach(call); }));
+  WEFT_METHOD(SubmitCall, Submit, submit);
+  WEFT_METHOD(SubmitBatchCall, SubmitBatch, submit_batch);
+  WEFT_BIDI_METHOD(SubmitStreamCall, SubmitStream, submit_stream);
+  WEFT_METHOD(GetCall, Get, get);
+  WEFT_METHOD(ListCall, List, list);
+  WEFT_METHOD(RetryCall, Retry, retry);
+  WEFT_METHOD(DeleteCall, Delete, remove);
+  WEFT_METHOD(WatchCall, Watch, watch);
+  WEFT_BIDI_METHOD(AttachCall, Attach, attach);
+  WEFT_METHOD(SendCall, Send, send);
+  WEFT_METHOD(CancelCall, Cancel, cancel);
 }
+#undef WEFT_BIDI_METHOD
 #undef WEFT_METHOD
-
-Status JobService::check_type(const std::string& type) const {
-  if (registry_.find(type) != nullptr) return absl::OkStatus();
-  const std::vector<std::string> types = registry_.types();
-  std::string message = "this daemon has no handler for job type '" + type + "'";
-  if (const std::string close = closest(type, types); !close.empty()) {
-    message += ": did you mean '" + close + "'?";
-  }
-  message += message.back() == '?' ? " It has" : ": it has";
-  for (size_t i = 0; i < std::min(types.size(), limits::kTypesListed); ++i) {
-    message += (i == 0 ? " " : ", ") + types[i];
-  }
-  if (types.size() > limits::kTypesListed) message += ", …";
-  return field_error("spec.type", message);
-}
-
-// Many submissions of one turn become one transaction: the store commits them as a group.
-Task<void> JobService::submit(SubmitCall& call) {
-  if (draining_) {
-    call.finish(shutting_down_error());
-    co_return;
-  }
-  std::vector<v1::JobSpec> specs;
-  specs.push_back(std::move(*call.request().mutable_spec()));
-  Status checked = check_spec(specs.front());
-  if (const std::string field = field_of(checked); !field.empty()) {
-    checked = field_error("spec." + field, from_absl(checked.message()));
-  }
-  if (checked.ok()) checked = check_type(specs.front().type());
-  if (!checked.ok()) {
-    call.finish(checked);
-    co_return;
-  }
-  const auto answers = co_await store_.submit(std::move(specs));
-  const StatusOr<Submitted>& answer = answers.front();
-  if (!answer.ok()) {
-    call.finish(answer.status());
-    co_return;
-  }
-  v1::SubmitResponse response;
-  response.set_id(answer->id);
-  response.set_existing(answer->existing);
-  call.finish(std::move(response));
-}
 
 Task<void> JobService::get(GetCall& call) {
   if (const Status status = check_job_id("id", call.request().id()); !status.ok()) {
@@ -86,7 +49,13 @@ Task<void> JobService::get(GetCall& call) {
     co_return;
   }
   auto job = co_await store_.get(call.request().id(), /*with_payload=*/true);
-  call.finish(std::move(job));
+  // A client that asks for much and reads nothing of it is refused, not served from all our memory.
+  const Status room = job.ok() ? call.hold(job->ByteSizeLong()) : absl::OkStatus();
+  if (!room.ok()) {
+    call.finish(room);
+  } else {
+    call.finish(std::move(job));
+  }
 }
 
 Task<void> JobService::send(SendCall& call) {

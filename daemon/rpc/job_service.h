@@ -21,12 +21,14 @@ namespace weft {
 // Errors: canonical codes with details, see status_map.h.
 class JobService final : public RpcService {
  public:
-  JobService(Store& store, StreamHub& hub, const Registry& registry, Random random)
+  // `registry`: the types that are accepted. Null: any, for jobs that run elsewhere.
+  JobService(Store& store, StreamHub& hub, const Registry* registry, Random random)
       : store_(store), hub_(hub), registry_(registry), random_(random) {}
 
-  // New submissions are refused from now on (UNAVAILABLE, another daemon may take them); everything
-  // else goes on until the server is shut down.
-  void drain() { draining_ = true; }
+  // New submissions are refused from now on (UNAVAILABLE, another daemon may take them), and bulk
+  // streams end once what they brought is answered; everything else goes on until the server is
+  // shut down.
+  void drain();
   // Returns when no job that has ended has a reader to whom something of it is still owed, or after
   // limits::kQuietMsMax.
   Task<void> wait_until_quiet();
@@ -38,14 +40,24 @@ class JobService final : public RpcService {
 
  private:
   using SubmitCall = UnaryCall<v1::SubmitRequest, v1::SubmitResponse>;
+  using SubmitBatchCall = UnaryCall<v1::SubmitBatchRequest, v1::SubmitBatchResponse>;
+  using SubmitStreamCall = BidiCall<v1::SubmitStreamRequest, v1::SubmitStreamResponse>;
   using GetCall = UnaryCall<v1::GetRequest, v1::Job>;
+  using ListCall = UnaryCall<v1::ListJobsRequest, v1::ListJobsResponse>;
+  using RetryCall = UnaryCall<v1::RetryRequest, v1::Job>;
+  using DeleteCall = UnaryCall<v1::DeleteRequest, v1::DeleteResponse>;
   using SendCall = UnaryCall<v1::SendRequest, v1::SendResponse>;
   using CancelCall = UnaryCall<v1::CancelRequest, v1::CancelResponse>;
   using WatchCall = ServerStreamCall<v1::WatchRequest, v1::Event>;
   using AttachCall = BidiCall<v1::AttachRequest, v1::Event>;
 
   Task<void> submit(SubmitCall& call);
+  Task<void> submit_batch(SubmitBatchCall& call);
+  Task<void> submit_stream(SubmitStreamCall& call);
   Task<void> get(GetCall& call);
+  Task<void> list(ListCall& call);
+  Task<void> retry(RetryCall& call);
+  Task<void> remove(DeleteCall& call);
   Task<void> send(SendCall& call);
   Task<void> cancel(CancelCall& call);
   Task<void> watch(WatchCall& call);
@@ -62,6 +74,23 @@ class JobService final : public RpcService {
   template <typename Write>
   Task<Status> copy_events(Subscription& subscription, Write write);
 
+  using Specs = google::protobuf::RepeatedPtrField<v1::JobSpec>;
+  using Answers = google::protobuf::RepeatedPtrField<v1::SubmitAnswer>;
+  // Stores the good ones in one transaction and answers all, in their order, counted from
+  // `first_index`.
+  Task<Answers> submit_all(Specs specs, uint64_t first_index);
+  // The tasks of one SubmitStream: one that reads, one for each message, one that answers.
+  struct Bulk;
+  Task<void> run_bulk(Bulk* bulk);
+  Task<void> read_specs(Bulk* bulk, TaskGroup* group);
+  Task<void> store_specs(Bulk* bulk, v1::SubmitStreamRequest request, uint64_t first_index,
+                         size_t bytes);
+  Task<void> write_answers(Bulk* bulk);
+
+  // The bounds of a batch, and of one message of a SubmitStream; `bytes` are those of all of it.
+  static Status check_batch(const Specs& specs, size_t bytes);
+  // Names fields of the spec.
+  Status check(v1::JobSpec& spec) const;
   Status check_type(const std::string& type) const;
   static Status check_send(std::string_view field, const std::string& value,
                            std::string_view sender_field, const std::string& sender);
@@ -69,10 +98,11 @@ class JobService final : public RpcService {
 
   Store& store_;
   StreamHub& hub_;
-  const Registry& registry_;
+  const Registry* registry_;
   Random random_;
   bool draining_ = false;
   std::unordered_set<const Subscription*> readers_;
+  std::unordered_set<Bulk*> bulks_;
   size_t held_send_bytes_ = 0;
   v1::JobService::AsyncService service_;
   std::vector<std::unique_ptr<MethodBase>> methods_;

@@ -3,6 +3,7 @@
 
 #include <exception>
 #include <functional>
+#include <string>
 #include <utility>
 
 #include "daemon/rpc/call.h"
@@ -37,8 +38,11 @@ class Method final : public MethodBase {
   // Answers one call, which outlives the task. Cancellation: the call is then finished for it.
   using Handler = std::function<Task<void>(C& call)>;
 
-  Method(CallDomain& domain, Accept accept, Handler handler)
-      : domain_(domain), accept_(std::move(accept)), handler_(std::move(handler)) {
+  // `name` is that of the service and of the method: "weft.v1.JobService/Submit".
+  Method(CallDomain& domain, std::string name, Accept accept, Handler handler)
+      : MethodBase(domain, std::move(name)),
+        accept_(std::move(accept)),
+        handler_(std::move(handler)) {
     for (size_t i = 0; i < limits::kAcceptorsPerMethod; ++i) post_acceptor();
   }
 
@@ -64,7 +68,6 @@ class Method final : public MethodBase {
     }
   }
 
-  CallDomain& domain_;
   Accept accept_;
   Handler handler_;
 };

@@ -41,7 +41,7 @@ RpcServer::RpcServer(RpcServerOptions options, std::unique_ptr<Listener> listene
                      std::vector<RpcService*> services, TaskGroup& group)
     : options_(std::move(options)),
       services_(std::move(services)),
-      domain_(*EventLoop::current(), group, options_.calls, options_.request_bytes),
+      domain_(*EventLoop::current(), group, options_.calls, options_.held_bytes),
       connections_(std::move(listener), options_.connections) {}
 
 RpcServer::~RpcServer() {
@@ -51,7 +51,8 @@ RpcServer::~RpcServer() {
 StatusOr<std::unique_ptr<RpcServer>> RpcServer::start(RpcServerOptions options,
                                                       std::vector<RpcService*> services,
                                                       TaskGroup& group) {
-  auto listener = Listener::open(options.address, options.port);
+  auto listener = options.listening_fd >= 0 ? Listener::adopt(options.listening_fd)
+                                            : Listener::open(options.address, options.port);
   if (!listener.ok()) return listener.status();
   std::unique_ptr<RpcServer> server(
       new RpcServer(std::move(options), *std::move(listener), std::move(services), group));
@@ -112,7 +113,9 @@ RpcServerStats RpcServer::stats() const {
           .connections_refused = connections_.refused(),
           .calls = domain_.live(),
           .calls_arrived = domain_.arrived(),
-          .calls_refused = domain_.refused()};
+          .calls_refused = domain_.refused(),
+          .held_bytes = domain_.held_bytes(),
+          .finished = domain_.finished()};
 }
 
 // The order matters: gRPC aborts the process on an operation after its queue was shut down, and an

@@ -22,10 +22,11 @@ namespace weft {
 
 struct RpcServerOptions {
   std::string address = "127.0.0.1";
-  uint16_t port = 0;  // 0: a free one
+  uint16_t port = 0;      // 0: a free one
+  int listening_fd = -1;  // an inherited socket to use instead; -1: none
   size_t connections = limits::kConnections;
   size_t calls = limits::kCalls;
-  size_t request_bytes = limits::kRequestBytes;
+  size_t held_bytes = limits::kRequestBytes;  // requests and answers of all calls
   int handshake_ms = limits::kHandshakeMs;
   int keepalive_ms = limits::kKeepaliveMs;
   int keepalive_timeout_ms = limits::kKeepaliveTimeoutMs;
@@ -37,11 +38,13 @@ struct RpcServerStats {
   size_t calls = 0;  // arrived and not over
   uint64_t calls_arrived = 0;
   uint64_t calls_refused = 0;
+  size_t held_bytes = 0;                // requests and answers of those calls
+  std::vector<FinishedCalls> finished;  // at most one entry a method and code
 };
 
 // Thread: the loop's; one thread of its own, "rpc", takes gRPC's completions.
 // Lifetime: shutdown() must have returned before it is destroyed. Calls are children of `group`.
-// Limits: connections and calls in the options, message sizes in limits.h.
+// Limits: connections, calls and the bytes they hold in the options, message sizes in limits.h.
 class RpcServer {
  public:
   // Serves when it returns. Errors: those of Listener::open; INTERNAL when gRPC does not start.

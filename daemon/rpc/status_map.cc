@@ -2,7 +2,6 @@
 #include "daemon/rpc/status_map.h"
 
 #include <google/rpc/error_details.pb.h>
-#include <google/rpc/status.pb.h>
 #include <spdlog/spdlog.h>
 
 #include <weft/base/limits.h>
@@ -26,9 +25,7 @@ std::string shortened(std::string_view message) {
 
 }  // namespace
 
-grpc::Status to_grpc(const Status& status) {
-  if (status.ok()) return grpc::Status::OK;
-  const auto code = static_cast<grpc::StatusCode>(status.code());
+google::rpc::Status to_rpc_status(const Status& status) {
   const std::string message = shortened(from_absl(status.message()));
   google::rpc::Status rich;
   rich.set_code(static_cast<int>(status.code()));
@@ -51,7 +48,14 @@ grpc::Status to_grpc(const Status& status) {
     detail.add_violations()->set_description(message);
     add_detail(rich, detail);
   }
-  return {code, message, rich.details().empty() ? std::string() : rich.SerializeAsString()};
+  return rich;
+}
+
+grpc::Status to_grpc(const Status& status) {
+  if (status.ok()) return grpc::Status::OK;
+  const google::rpc::Status rich = to_rpc_status(status);
+  return {static_cast<grpc::StatusCode>(status.code()), rich.message(),
+          rich.details().empty() ? std::string() : rich.SerializeAsString()};
 }
 
 Status cancelled_error(CancelReason reason) {

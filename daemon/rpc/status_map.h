@@ -1,6 +1,7 @@
 // From our errors to what gRPC clients see: canonical codes, with details that programs can read.
 #pragma once
 
+#include <google/rpc/status.pb.h>
 #include <grpcpp/grpcpp.h>
 
 #include <exception>
@@ -15,6 +16,8 @@ namespace weft {
 // RetryInfo; RESOURCE_EXHAUSTED gets a QuotaFailure. All as a google.rpc.Status in the trailer
 // grpc-status-details-bin. Thread: any.
 grpc::Status to_grpc(const Status& status);
+// The same as a message, for errors of one item among many.
+google::rpc::Status to_rpc_status(const Status& status);
 
 // What a call is answered with when its handler was cancelled for `reason`.
 Status cancelled_error(CancelReason reason);

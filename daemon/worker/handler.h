@@ -15,14 +15,20 @@
 #include <weft/runtime/combinators.h>
 #include <weft/runtime/task.h>
 #include <weft/worker/job.h>
+#include <weft/worker/plain_run.h>
 
 namespace weft {
 
-// The two shapes of a handler; Y, S and T are each std::string (bytes), nlohmann::json or a
-// protobuf message, T also void.
+// The shapes of a handler; Y, S, T and P are each std::string (bytes), nlohmann::json or a protobuf
+// message, T also void. Coroutines on the loop:
 //   Stream<Y> count(Job job) { … std::optional<S> sent = co_yield chunk; … }   chunks, lazily
 //   Task<T> fetch(Job job) { … co_return result; }                             one result
 // A Stream<Y, std::monostate> leaves all that is sent to job.receive().
+// Plain functions and generators, for CPU work: they run on the executor, and may run on several
+// threads at once. They cannot wait for jobs or for the executor.
+//   T resize(PlainJob job) { … return result; }      or T resize(const P& payload)
+//   Generator<Y> lines(PlainJob job) { … co_yield chunk; … }   a slice at a time, as the stream has
+//                                                              room; it takes no sends
 // Lifetime: a handler takes its Job by value. A lambda must not capture what may end before the
 // job.
 template <typename Y, typename S = std::string>
@@ -32,11 +38,15 @@ using Stream = AsyncGenerator<Y, S>;
 class Handler {
  public:
   using Body = std::function<Task<void>(Job)>;
-  explicit Handler(Body body) : body_(std::move(body)) {}
+  explicit Handler(Body body, size_t concurrency = 0)
+      : body_(std::move(body)), concurrency_(concurrency) {}
+  // How many run at once unless its registration says otherwise. 0: no limit.
+  size_t concurrency() const { return concurrency_; }
   Task<void> run(Job job) const { return body_(std::move(job)); }
 
  private:
   Body body_;
+  size_t concurrency_;
 };
 
 namespace internal {
@@ -110,16 +120,76 @@ Task<void> drive(Job job, Task<T> task) {
   }
 }
 
+// The argument of a callable with one signature; void: it has none or several.
+template <typename F>
+struct SignatureOf {
+  using Argument = void;
+};
+template <typename F>
+  requires requires(F function) { std::function{std::move(function)}; }
+struct SignatureOf<F> {
+  template <typename R, typename A>
+  static std::type_identity<std::remove_cvref_t<A>> argument(const std::function<R(A)>&);
+  static std::type_identity<void> argument(...);
+  using Argument = typename decltype(argument(std::function{std::declval<F>()}))::type;
+};
+
+template <typename T>
+concept Encodable = requires { sizeof(Codec<T>); };
+template <typename T>
+concept Result = std::is_void_v<T> || Encodable<T>;
+
+template <typename T>
+struct GeneratorOf {
+  static constexpr bool kIs = false;
+};
+template <typename Y>
+struct GeneratorOf<Generator<Y>> {
+  static constexpr bool kIs = true;
+  using Value = Y;
+};
+
+template <typename F, typename A>
+Handler make_plain_handler(F function) {
+  static_assert(std::is_same_v<A, PlainJob> || Encodable<A>,
+                "a handler takes a weft::Job by value (a coroutine), a weft::PlainJob, or its "
+                "payload as const std::string&, const nlohmann::json& or a protobuf message");
+  static_assert(std::is_invocable_v<const F&, const A&>,
+                "a plain handler takes its argument by value or const reference, and is const: it "
+                "may run on several threads at once");
+  using R = std::invoke_result_t<const F&, const A&>;
+  if constexpr (GeneratorOf<R>::kIs) {
+    using Body = GeneratorBody<F, A, typename GeneratorOf<R>::Value>;
+    return Handler([function = std::move(function)](Job job) -> Task<void> {
+      return run_plain(std::move(job), std::make_unique<Body>(function));
+    });
+  } else {
+    static_assert(Result<std::remove_cvref_t<R>>,
+                  "a plain handler returns void, std::string, nlohmann::json, a protobuf message "
+                  "or a weft::Generator of one; Task and Stream are for handlers of a weft::Job");
+    using Body = FunctionBody<F, A, std::remove_cvref_t<R>>;
+    auto run = [function = std::move(function)](Job job) -> Task<void> {
+      return run_plain(std::move(job), std::make_unique<Body>(function));
+    };
+    return Handler(std::move(run), limits::kPlainHandlers);
+  }
+}
+
 }  // namespace internal
 
-// Erases a callable that takes a Job and returns a Stream<Y>, Stream<Y, S> or Task<T>.
+// Erases a callable of one of the shapes above.
 template <typename F>
 Handler make_handler(F function) {
-  static_assert(std::is_invocable_v<const F&, Job>, "a handler takes a weft::Job by value");
-  return Handler([function = std::move(function)](Job job) -> Task<void> {
-    auto body = function(job);
-    return internal::drive(std::move(job), std::move(body));
-  });
+  using A = typename internal::SignatureOf<F>::Argument;
+  if constexpr (std::is_same_v<A, Job> || (std::is_void_v<A> && std::is_invocable_v<F&, Job>)) {
+    static_assert(std::is_invocable_v<const F&, Job>, "a handler takes a weft::Job by value");
+    return Handler([function = std::move(function)](Job job) -> Task<void> {
+      auto body = function(job);
+      return internal::drive(std::move(job), std::move(body));
+    });
+  } else {
+    return internal::make_plain_handler<F, A>(std::move(function));
+  }
 }
 
 }  // namespace weft

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include <weft/base/limits.h>
+#include <weft/runtime/plain_work.h>
 #include <weft/runtime/sleep.h>
 #include <weft/worker/job.h>
 #include <weft/worker/job_context.h>
@@ -25,6 +26,7 @@ void Job::bad_payload(const char* fault) const {
 }
 
 Task<void> Job::sleep(std::chrono::nanoseconds delay) const {
+  PlainWork::refuse("a weft::Job");
   // The handle may end before the sleep does: what is waited for keeps the context.
   auto wait = []([[maybe_unused]] std::shared_ptr<internal::JobContext> context,
                  std::chrono::nanoseconds time) -> Task<void> { co_await sleep_for(time); };
@@ -32,12 +34,14 @@ Task<void> Job::sleep(std::chrono::nanoseconds delay) const {
 }
 
 Task<std::optional<std::string>> Job::receive() const {
+  PlainWork::refuse("a weft::Job");
   return [](std::shared_ptr<internal::JobContext> context) -> Task<std::optional<std::string>> {
     co_return co_await context->receive();
   }(context_);
 }
 
 void Job::progress(double fraction, std::string_view message) const {
+  PlainWork::refuse("a weft::Job");
   v1::Progress progress;
   // Also turns NaN into 0.
   progress.set_fraction(fraction > 0 ? std::min(fraction, 1.0) : 0);
@@ -45,7 +49,10 @@ void Job::progress(double fraction, std::string_view message) const {
   context_->set_progress(std::move(progress));
 }
 
-void Job::set_result(std::string bytes) const { context_->result = std::move(bytes); }
+void Job::set_result(std::string bytes) const {
+  PlainWork::refuse("a weft::Job");
+  context_->result = std::move(bytes);
+}
 
 bool Job::cancelled() const { return context_->scope().cancelled(); }
 CancelReason Job::cancel_reason() const { return context_->scope().reason(); }
@@ -55,10 +62,14 @@ void Job::log(std::string_view message) const {
 }
 
 TaskGroup& Job::group() const {
+  PlainWork::refuse("a weft::Job");
   WEFT_CHECK(context_->group != nullptr, "a job starts tasks while its handler runs");
   return *context_->group;
 }
-Executor& Job::executor() const { return context_->host().executor; }
+Executor& Job::executor() const {
+  PlainWork::refuse("a weft::Job");
+  return context_->host().executor;
+}
 Executor::Lane& Job::lane() const { return context_->lane(); }
 
 namespace internal {

@@ -15,7 +15,7 @@ namespace weft {
 
 struct HandlerOptions {
   // How many jobs of this type one worker runs at once, parked ones included. 0: no limit of its
-  // own.
+  // own, but limits::kPlainHandlers for plain functions.
   size_t concurrency = 0;
 };
 
@@ -28,7 +28,9 @@ class RegisteredHandler {
   HandlerOptions options;
 
   // The limit that counts. 0: none.
-  size_t concurrency() const { return options.concurrency; }
+  size_t concurrency() const {
+    return options.concurrency > 0 ? options.concurrency : handler.concurrency();
+  }
 };
 
 // Filled before the worker starts. Thread: one at a time. Lifetime: outlives its workers.

@@ -74,6 +74,35 @@ class WorkerEngine::Impl final : public JobStarter, public internal::JobObserver
   Event progress_came_;
 };
 
+namespace {
+
+// "job ID (type)" for the running task, put together only when somebody asks: a million parked jobs
+// have no room for a copy each.
+class AttemptName final : public TaskName {
+ public:
+  explicit AttemptName(const JobContext& context)
+      : context_(context), task_(*EventLoop::current()->context()) {
+    task_.set_name(this);
+  }
+  ~AttemptName() { task_.set_name(static_cast<TaskName*>(nullptr)); }
+  size_t write(char* out, size_t size) const noexcept override {
+    size_t length = 0;
+    for (const std::string_view part :
+         {std::string_view("job "), std::string_view(context_.token().job_id),
+          std::string_view(" ("), std::string_view(context_.record().spec().type()),
+          std::string_view(")")}) {
+      length += part.copy(out + length, size - length);
+    }
+    return length;
+  }
+
+ private:
+  const JobContext& context_;
+  TaskContext& task_;
+};
+
+}  // namespace
+
 Task<void> WorkerEngine::Impl::run() {
   auto body = [this](TaskGroup& group) -> Task<void> {
     // Also when this is cancelled, nobody starts a job in a group that is gone.
@@ -140,6 +169,7 @@ Task<void> WorkerEngine::Impl::attempt(std::shared_ptr<JobContext> context) {
     JobContext& context;
     ~Leave() { context.end(); }
   };
+  const AttemptName name(*context);
   std::optional<AttemptEnd> end;
   uint64_t last_sequence = 0;
   {

@@ -3,6 +3,7 @@
 
 #include <weft/base/limits.h>
 #include <weft/runtime/event_loop.h>
+#include <weft/runtime/plain_work.h>
 
 namespace weft {
 
@@ -11,6 +12,7 @@ EventLoop::EventLoop(EventLoopOptions options)
              : options.clock != nullptr       ? *options.clock
                                               : RealClock::instance()),
       virtual_clock_(options.virtual_clock) {
+  PlainWork::refuse("an event loop");
   WEFT_CHECK(current_ == nullptr, "a thread has one loop");
   if (options.ready_seed) shuffle_.emplace(*options.ready_seed);
   current_ = this;

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <weft/v1/job_service.grpc.pb.h>
+#include <weft/v1/worker_service.grpc.pb.h>
 
 #include "tests/support/daemon.h"
 
@@ -263,6 +264,66 @@ TEST(Weftd, SurvivesAReaderOfItsOutputThatLeaves) {
   EXPECT_FALSE(submit(*stub, "echo", "x").empty());
   daemon.process().signal(SIGTERM);
   EXPECT_EQ(daemon.process().wait().exit_code, 0);
+}
+
+TEST(Weftd, FrontendAcceptsJobsAndRunsNoneUntilAWorkerHasItsFile) {
+  TempDir folder;
+  DaemonOptions options;
+  options.store = "sqlite:" + folder.file("weft.db");
+  DaemonOptions front = options;
+  front.arguments = {"--role", "frontend"};
+  std::string id;
+  {
+    Daemon daemon(front);
+    auto stub = stub_of(daemon);
+    id = submit(*stub, "echo", "hello");
+    const std::string of_another_worker = submit(*stub, "only-elsewhere", "");
+    grpc::ClientContext worker_context;
+    v1::ListWorkersResponse listed;
+    auto workers = v1::WorkerService::NewStub(
+        grpc::CreateChannel(daemon.address(), grpc::InsecureChannelCredentials()));
+    ASSERT_TRUE(workers->List(&worker_context, {}, &listed).ok());
+    ASSERT_EQ(listed.workers_size(), 1);
+    EXPECT_EQ(listed.workers(0).slots(), 0u);
+    EXPECT_EQ(listed.workers(0).jobs_queued(), 2u);
+    EXPECT_GT(listed.workers(0).resident_memory_bytes(), 1'000'000u);
+    EXPECT_EQ(listed.workers(0).incarnation().size(), 32u);
+
+    grpc::ClientContext watch_context;
+    v1::WatchRequest watch;
+    watch.set_id(of_another_worker);
+    auto watched = stub->Watch(&watch_context, watch);
+    grpc::ClientContext cancel_context;
+    v1::CancelRequest cancel;
+    cancel.set_id(of_another_worker);
+    v1::CancelResponse cancelled;
+    ASSERT_TRUE(stub->Cancel(&cancel_context, cancel, &cancelled).ok());
+    EXPECT_EQ(cancelled.result(), v1::CancelResponse::CANCELLED);
+    v1::Event event;
+    ASSERT_TRUE(watched->Read(&event)) << "readers are told without a worker";
+    EXPECT_TRUE(event.has_finished());
+
+    grpc::ClientContext waiting_context;
+    watch.set_id(id);
+    auto waiting = stub->Watch(&waiting_context, watch);
+    waiting->WaitForInitialMetadata();
+    daemon.process().signal(SIGTERM);
+    EXPECT_FALSE(waiting->Read(&event));
+    EXPECT_EQ(waiting->Finish().error_code(), grpc::UNAVAILABLE);
+    const Ended ended = daemon.process().wait();
+    EXPECT_EQ(ended.exit_code, 0) << ended.err;
+  }
+  Daemon daemon(options);
+  auto stub = stub_of(daemon);
+  grpc::ClientContext context;
+  v1::WatchRequest watch;
+  watch.set_id(id);
+  auto reader = stub->Watch(&context, watch);
+  v1::Event event;
+  while (reader->Read(&event)) {
+  }
+  EXPECT_EQ(event.finished().state(), v1::JOB_STATE_SUCCEEDED);
+  EXPECT_EQ(event.finished().outcome().result(), "hello");
 }
 
 }  // namespace

@@ -25,11 +25,6 @@ uint16_t port_of(const std::string& address) {
   return static_cast<uint16_t>(std::stoi(address.substr(address.rfind(':') + 1)));
 }
 
-Task<std::string> get_page(uint16_t port, std::string path) {
-  HttpClient client = co_await HttpClient::connect(port);
-  co_return co_await client.get(std::move(path));
-}
-
 Task<std::string> send_raw(uint16_t port, std::string request) {
   HttpClient client = co_await HttpClient::connect(port);
   co_await client.send(std::move(request));
@@ -37,8 +32,7 @@ Task<std::string> send_raw(uint16_t port, std::string request) {
 }
 
 std::string page(const Daemon& daemon, const std::string& path) {
-  EventLoop loop;
-  return loop.run(get_page(port_of(daemon.admin_address()), path));
+  return get_page(daemon.admin_address(), path);
 }
 
 Scrape parse(const std::string& text) {

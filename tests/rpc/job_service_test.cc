@@ -1,114 +1,14 @@
 // JobService over a real store, hub and worker, by a real client.
-#include "daemon/rpc/job_service.h"
-
-#include <google/rpc/error_details.pb.h>
-#include <google/rpc/status.pb.h>
 #include <gtest/gtest.h>
 
 #include <future>
 
-#include "daemon/handlers/handlers.h"
-#include "daemon/rpc/server.h"
-#include "tests/support/function_mail.h"
-#include "tests/support/worker_bed.h"
+#include "tests/rpc/job_service_bed.h"
 
 namespace weft::testing {
 namespace {
 
-class JobServiceTest : public ::testing::Test {
- protected:
-  JobServiceTest() {
-    thread_ = std::thread([this] { run(); });
-    ready_.get_future().wait();
-    grpc::ChannelArguments arguments;
-    arguments.SetMaxReceiveMessageSize(limits::kMessageBytes);
-    stub_ = v1::JobService::NewStub(grpc::CreateCustomChannel(
-        "127.0.0.1:" + std::to_string(port_), grpc::InsecureChannelCredentials(), arguments));
-  }
-  ~JobServiceTest() override {
-    on_loop([this] { stop_->set(); });
-    thread_.join();
-  }
-
-  void on_loop(std::function<void()> function) {
-    std::promise<void> done;
-    loop_->post(*new FunctionMail([&] {
-      function();
-      done.set_value();
-    }));
-    done.get_future().wait();
-  }
-
-  grpc::Status submit(v1::JobSpec spec, v1::SubmitResponse* response) {
-    grpc::ClientContext context;
-    v1::SubmitRequest request;
-    *request.mutable_spec() = std::move(spec);
-    return stub_->Submit(&context, request, response);
-  }
-  std::string submit(const std::string& type, const std::string& payload,
-                     v1::StreamPolicy policy = v1::STREAM_POLICY_RUN) {
-    v1::JobSpec spec;
-    spec.set_type(type);
-    spec.set_payload(payload);
-    spec.set_stream_policy(policy);
-    v1::SubmitResponse response;
-    const grpc::Status status = submit(std::move(spec), &response);
-    EXPECT_TRUE(status.ok()) << status.error_message();
-    return response.id();
-  }
-  grpc::Status watch(v1::WatchRequest request, Read* read) {
-    grpc::ClientContext context;
-    auto reader = stub_->Watch(&context, request);
-    v1::Event event;
-    while (reader->Read(&event)) read->add(event);
-    return reader->Finish();
-  }
-
-  std::unique_ptr<v1::JobService::Stub> stub_;
-  JobService* service_ = nullptr;
-  TaskGroup* group_ = nullptr;
-
- private:
-  void run() {
-    EventLoop loop;
-    loop_ = &loop;
-    Registry registry;
-    register_stock_handlers(registry, {});
-    auto body = [this](WorkerBed& bed) { return serve(bed); };
-    loop.run(with_bed({}, std::move(registry), body));
-  }
-  Task<void> serve(WorkerBed& bed) {
-    Event stop;
-    JobService service(*bed.store, bed.hub, bed.registry, Random(7));
-    std::unique_ptr<RpcServer> server;
-    auto body = [&](TaskGroup& group) -> Task<void> {
-      auto started = RpcServer::start({}, {&service}, group);
-      server = *std::move(started);
-      stop_ = &stop;
-      service_ = &service;
-      group_ = &group;
-      port_ = server->port();
-      ready_.set_value();
-      co_await stop.wait();
-      co_await server->shutdown(std::chrono::milliseconds(500));
-    };
-    co_await with_group(body);
-  }
-
-  EventLoop* loop_ = nullptr;
-  Event* stop_ = nullptr;
-  uint16_t port_ = 0;
-  std::promise<void> ready_;
-  std::thread thread_;
-};
-
-std::string violated_field(const grpc::Status& status) {
-  google::rpc::Status details;
-  google::rpc::BadRequest detail;
-  if (!details.ParseFromString(status.error_details()) || details.details_size() == 0) return "";
-  details.details(0).UnpackTo(&detail);
-  return detail.field_violations(0).field();
-}
+class JobServiceTest : public JobServiceBed {};
 
 TEST_F(JobServiceTest, SubmittedJobIsWatchedToItsEnd) {
   const std::string id = submit("count", R"({"from":1,"to":5})");
@@ -459,6 +359,37 @@ TEST_F(JobServiceTest, DrainingRefusesSubmissionsOnly) {
   request.set_id(id);
   Read read;
   EXPECT_TRUE(watch(request, &read).ok());
+}
+
+class SmallServerTest : public JobServiceBed {
+ protected:
+  SmallServerTest() : JobServiceBed({.server = small(), .make_store = {}}) {}
+  static RpcServerOptions small() {
+    RpcServerOptions options;
+    options.held_bytes = 30'000;
+    return options;
+  }
+};
+
+TEST_F(SmallServerTest, RefusesAnAnswerThatIsMoreThanItHolds) {
+  const std::string small = submit("sleep", R"({"ms":600000})");
+  const std::string large = submit("echo", std::string(20'000, 'x'));
+  v1::WatchRequest request;
+  request.set_id(large);
+  Read read;
+  EXPECT_TRUE(watch(request, &read).ok());
+  const auto get = [&](const std::string& id) {
+    grpc::ClientContext context;
+    v1::GetRequest get_request;
+    get_request.set_id(id);
+    v1::Job job;
+    return stub_->Get(&context, get_request, &job);
+  };
+  const grpc::Status status = get(large);  // its payload and as large a result
+  EXPECT_EQ(status.error_code(), grpc::RESOURCE_EXHAUSTED);
+  EXPECT_FALSE(status.error_details().empty()) << "it says when to try again";
+  EXPECT_TRUE(get(small).ok());
+  EXPECT_TRUE(wait_for([&] { return server_->stats().held_bytes == 0; }));
 }
 
 }  // namespace

@@ -7,6 +7,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <map>
+
 #include <weft/runtime/sleep.h>
 
 #include "tests/rpc/test_server.h"
@@ -68,7 +70,7 @@ TEST(RpcServer, RefusesRequestsBeyondTheBytesItHolds) {
   v1::SubmitRequest request;
   request.mutable_spec()->set_payload(std::string(10'000, 'x'));
   RpcServerOptions options;
-  options.request_bytes = request.ByteSizeLong();
+  options.held_bytes = request.ByteSizeLong();
   TestServer server(service, options);
   auto stub = server.stub();
   const auto submit = [&](size_t bytes) {
@@ -88,6 +90,76 @@ TEST(RpcServer, RefusesRequestsBeyondTheBytesItHolds) {
   holder.join();
   EXPECT_TRUE(server.wait_for([&] { return server.server().stats().calls == 0; }));
   EXPECT_TRUE(submit(1).ok());
+}
+
+TEST(RpcServer, EndsAStreamWhoseMessageIsMoreThanItHolds) {
+  ScriptedService service;
+  service.attach = [](ScriptedService::AttachCall& call) -> Task<void> {
+    for (;;) {
+      auto request = co_await call.read();
+      if (!request) break;
+      v1::Event event;
+      co_await call.write(event);
+    }
+    call.finish(absl::OkStatus());
+  };
+  RpcServerOptions options;
+  options.held_bytes = 10'000;
+  TestServer server(service, options);
+  auto stub = server.stub();
+  grpc::ClientContext context;
+  auto stream = stub->Attach(&context);
+  v1::AttachRequest request;
+  v1::Event event;
+  request.mutable_send()->set_value(std::string(9'000, 'x'));
+  for (int i = 0; i < 3; ++i) {  // each fits: one read is let go at the next
+    stream->Write(request);
+    ASSERT_TRUE(stream->Read(&event));
+  }
+  request.mutable_send()->set_value(std::string(10'001, 'x'));
+  stream->Write(request);
+  EXPECT_FALSE(stream->Read(&event));
+  const grpc::Status status = stream->Finish();
+  EXPECT_EQ(status.error_code(), grpc::RESOURCE_EXHAUSTED);
+  EXPECT_FALSE(status.error_details().empty()) << "it says when to try again";
+  EXPECT_TRUE(server.wait_for([&] { return server.server().stats().held_bytes == 0; }));
+}
+
+TEST(RpcServer, CountsCallsByMethodAndCode) {
+  ScriptedService service;
+  service.get = [](GetCall& call) -> Task<void> {
+    if (call.request().id().empty()) {
+      call.finish(v1::Job());
+    } else {
+      call.finish(make_status(StatusCode::kNotFound, "no such job"));
+    }
+    co_return;
+  };
+  service.watch = wait_for_ever;
+  TestServer server(service);
+  auto stub = server.stub();
+  for (const char* id : {"", "", "other"}) {
+    grpc::ClientContext context;
+    v1::GetRequest request;
+    request.set_id(id);
+    v1::Job job;
+    stub->Get(&context, request, &job);
+  }
+  grpc::ClientContext context;
+  auto reader = stub->Watch(&context, {});
+  v1::Event event;
+  ASSERT_TRUE(reader->Read(&event));
+  context.TryCancel();
+  reader->Finish();
+  ASSERT_TRUE(server.wait_for([&] { return server.server().stats().calls == 0; }));
+  std::map<std::string, uint64_t> counts;
+  for (const FinishedCalls& entry : server.stats().finished) {
+    counts[entry.method + " " + std::to_string(entry.code)] = entry.count;
+  }
+  const std::map<std::string, uint64_t> expected = {{"weft.v1.JobService/Get 0", 2},
+                                                    {"weft.v1.JobService/Get 5", 1},
+                                                    {"weft.v1.JobService/Watch 1", 1}};
+  EXPECT_EQ(counts, expected);
 }
 
 TEST(RpcServer, ClosesTheConnectionBeyondItsCapAndTakesOneAgainLater) {

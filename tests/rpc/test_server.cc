@@ -11,12 +11,10 @@
 #include "tests/support/function_mail.h"
 
 namespace weft::testing {
-namespace {}  // namespace
-
 void ScriptedService::listen(CallDomain& domain) {
   if (get) {
     methods_.push_back(std::make_unique<Method<GetCall>>(
-        domain,
+        domain, name() + "/Get",
         [this](GetCall& call, grpc::ServerCompletionQueue* queue, void* tag) {
           service_.RequestGet(&call.context(), &call.request(), call.responder(), queue, queue,
                               tag);
@@ -25,7 +23,7 @@ void ScriptedService::listen(CallDomain& domain) {
   }
   if (submit) {
     methods_.push_back(std::make_unique<Method<SubmitCall>>(
-        domain,
+        domain, name() + "/Submit",
         [this](SubmitCall& call, grpc::ServerCompletionQueue* queue, void* tag) {
           service_.RequestSubmit(&call.context(), &call.request(), call.responder(), queue, queue,
                                  tag);
@@ -34,7 +32,7 @@ void ScriptedService::listen(CallDomain& domain) {
   }
   if (watch) {
     methods_.push_back(std::make_unique<Method<WatchCall>>(
-        domain,
+        domain, name() + "/Watch",
         [this](WatchCall& call, grpc::ServerCompletionQueue* queue, void* tag) {
           service_.RequestWatch(&call.context(), &call.request(), call.responder(), queue, queue,
                                 tag);
@@ -43,7 +41,7 @@ void ScriptedService::listen(CallDomain& domain) {
   }
   if (attach) {
     methods_.push_back(std::make_unique<Method<AttachCall>>(
-        domain,
+        domain, name() + "/Attach",
         [this](AttachCall& call, grpc::ServerCompletionQueue* queue, void* tag) {
           service_.RequestAttach(&call.context(), call.responder(), queue, queue, tag);
         },
@@ -51,17 +49,16 @@ void ScriptedService::listen(CallDomain& domain) {
   }
 }
 
-TestServer::TestServer(ScriptedService& service, RpcServerOptions options) {
+TestServer::TestServer(RpcService& service, RpcServerOptions options) {
   thread_ = std::thread([this, &service, options] { run(service, options); });
   ready_.get_future().wait();
 }
 
-void TestServer::run(ScriptedService& service, RpcServerOptions options) {
+void TestServer::run(RpcService& service, RpcServerOptions options) {
   const int64_t frames_before = live_frames();
   EventLoop loop;
   loop_ = &loop;
-  auto serve = [](TestServer* self, ScriptedService* scripted,
-                  RpcServerOptions wanted) -> Task<void> {
+  auto serve = [](TestServer* self, RpcService* scripted, RpcServerOptions wanted) -> Task<void> {
     auto body = [&](TaskGroup& group) -> Task<void> {
       Event stop;
       auto server = RpcServer::start(std::move(wanted), {scripted}, group);

@@ -45,7 +45,7 @@ class ScriptedService final : public RpcService {
 // Thread: the test's. Fails the test when coroutine frames or calls are left after stop().
 class TestServer {
  public:
-  explicit TestServer(ScriptedService& service, RpcServerOptions options = {});
+  explicit TestServer(RpcService& service, RpcServerOptions options = {});
   ~TestServer() { stop(); }
 
   // Shuts down, and returns when nothing of the server is left.
@@ -77,7 +77,7 @@ class TestServer {
 
  private:
   void post(std::function<void()> function);
-  void run(ScriptedService& service, RpcServerOptions options);
+  void run(RpcService& service, RpcServerOptions options);
 
   EventLoop* loop_ = nullptr;
   RpcServer* server_ = nullptr;

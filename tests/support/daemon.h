@@ -30,7 +30,8 @@ struct DaemonOptions {
   std::string store = "memory:";
   std::string listen = "127.0.0.1:0";
   std::string admin = "127.0.0.1:0";
-  std::vector<std::string> arguments;
+  std::vector<std::string> arguments = {};
+  std::vector<std::string> wrapper = {};  // words before weftd's own; must end in an exec of it
 };
 
 // Thread: one; that thread must outlive it. Lifetime: the destructor kills it.

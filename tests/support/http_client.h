@@ -79,4 +79,15 @@ class HttpClient {
   std::string received_;
 };
 
+// One GET on a loop of its own: the whole answer, head and body. `address`: 127.0.0.1:PORT.
+inline std::string get_page(const std::string& address, const std::string& path) {
+  const auto port = static_cast<uint16_t>(std::stoi(address.substr(address.rfind(':') + 1)));
+  auto get = [](uint16_t to, std::string what) -> Task<std::string> {
+    HttpClient client = co_await HttpClient::connect(to);
+    co_return co_await client.get(std::move(what));
+  };
+  EventLoop loop;
+  return loop.run(get(port, path));
+}
+
 }  // namespace weft::testing

@@ -1,0 +1,257 @@
+// http: one request to an allowed host; the body comes as chunks while it is received.
+#include "daemon/handlers/http.h"
+
+#include <algorithm>
+#include <array>
+#include <memory>
+
+#include "daemon/handlers/handlers.h"
+#include "daemon/handlers/payload.h"
+
+namespace weft::handlers {
+namespace {
+
+using std::string_view_literals::operator""sv;
+
+constexpr std::array kMethods = {"GET"sv, "HEAD"sv, "POST"sv, "PUT"sv, "PATCH"sv, "DELETE"sv};
+// They say where a message ends and which way it takes; that is for us to say.
+constexpr std::array kOwnHeaders = {"connection"sv, "content-length"sv,  "expect"sv,
+                                    "host"sv,       "keep-alive"sv,      "proxy-authorization"sv,
+                                    "te"sv,         "trailer"sv,         "transfer-encoding"sv,
+                                    "upgrade"sv,    "proxy-connection"sv};
+constexpr std::array kCredentials = {"authorization"sv, "cookie"sv};
+constexpr std::array kBodyHeaders = {"content-type"sv, "content-encoding"sv, "content-language"sv,
+                                     "content-location"sv};
+
+std::string lower(std::string_view text) {
+  std::string result(text);
+  std::transform(result.begin(), result.end(), result.begin(), [](char c) {
+    return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
+  });
+  return result;
+}
+
+template <size_t N>
+bool is_one_of(const std::array<std::string_view, N>& names, std::string_view name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+template <size_t N>
+void remove(HttpHeaders& headers, const std::array<std::string_view, N>& names) {
+  std::erase_if(headers, [&](const auto& header) { return is_one_of(names, lower(header.first)); });
+}
+
+[[noreturn]] void bad_field(const std::string& name, const std::string& why) {
+  throw std::invalid_argument("the payload has a bad field '" + name + "': " + why);
+}
+
+std::string trimmed(const std::string& text) {
+  const size_t first = text.find_first_not_of(" \t");
+  if (first == std::string::npos) return "";
+  return text.substr(first, text.find_last_not_of(" \t") - first + 1);
+}
+
+bool is_token(const std::string& name) {
+  return !name.empty() && std::all_of(name.begin(), name.end(), [](char c) {
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+           "!#$%&'*+-.^_`|~"sv.find(c) != std::string_view::npos;
+  });
+}
+
+bool has_control(const std::string& value) {
+  return std::any_of(value.begin(), value.end(), [](char c) {
+    return (static_cast<unsigned char>(c) < ' ' && c != '\t') || c == '\x7f';
+  });
+}
+
+HttpHeaders read_headers(const Fields& fields) {
+  HttpHeaders headers;
+  size_t bytes = 0;
+  for (const auto& [name, value] : fields.text_map("headers")) {
+    if (!is_token(name)) bad_field("headers", "'" + shown(name) + "' is not a header's name");
+    if (is_one_of(kOwnHeaders, lower(name))) {
+      bad_field("headers", "leave '" + name + "' out: it is set for each request");
+    }
+    if (has_control(value)) {
+      bad_field("headers", "the value of '" + shown(name) +
+                               "' has a control character: a value is one line of text");
+    }
+    bytes += name.size() + value.size() + 4;
+    headers.emplace_back(name, trimmed(value));
+  }
+  if (bytes > limits::kHttpHeaderBytes) {
+    bad_field("headers", "all of them together may have " +
+                             std::to_string(limits::kHttpHeaderBytes) + " bytes");
+  }
+  return headers;
+}
+
+class HttpOptions {
+ public:
+  explicit HttpOptions(const Fields& fields)
+      : request(read_url(fields)),
+        follow(
+            fields.integer("follow", 0, limits::kHttpRedirects).value_or(limits::kHttpRedirects)),
+        fail_on_status(fields.boolean("fail_on_status").value_or(true)) {
+    request.method = fields.text("method").value_or("GET");
+    if (!is_one_of(kMethods, request.method)) {
+      bad_field("method", "use GET, HEAD, POST, PUT, PATCH or DELETE");
+    }
+    request.headers = read_headers(fields);
+    request.body = fields.text("body");
+    if (request.body && (request.method == "GET" || request.method == "HEAD")) {
+      bad_field("body", "it goes with POST, PUT, PATCH or DELETE, not with " + request.method);
+    }
+    request.timeout_ms =
+        fields.integer("timeout_ms", 1, limits::kHttpTotalMs).value_or(limits::kHttpTotalMs);
+    constexpr auto kBytes = static_cast<int64_t>(limits::kHttpBodyBytes);
+    request.max_bytes =
+        static_cast<uint64_t>(fields.integer("max_bytes", 0, kBytes).value_or(kBytes));
+  }
+  HttpRequest request;
+  int64_t follow;
+  bool fail_on_status;
+
+ private:
+  static HttpUrl read_url(const Fields& fields) {
+    StatusOr<HttpUrl> url = HttpUrl::parse(fields.required_text("url"));
+    if (!url.ok()) bad_field("url", std::string(from_absl(url.status().message())));
+    return *std::move(url);
+  }
+};
+
+std::string error_code(StatusCode code) {
+  switch (code) {
+    case StatusCode::kDeadlineExceeded:
+      return "timeout";
+    case StatusCode::kUnavailable:
+      return "connection_failed";
+    case StatusCode::kDataLoss:
+      return "connection_lost";
+    case StatusCode::kOutOfRange:
+      return "too_large";
+    case StatusCode::kFailedPrecondition:
+      return "tls_failed";
+    case StatusCode::kResourceExhausted:
+      return "busy";
+    default:
+      return "http_error";
+  }
+}
+
+void check(const Status& status) {
+  if (!status.ok()) {
+    throw Permanent(std::string(from_absl(status.message())), error_code(status.code()));
+  }
+}
+
+void check_allowed(const AllowedHosts& allowed, const HttpUrl& url, const std::string& how) {
+  if (allowed.allows(url)) return;
+  throw Permanent(how + " " + url.host_and_port() +
+                      ", which is not allowed: start weftd with --allow-host " +
+                      url.host_and_port(),
+                  "not_allowed");
+}
+
+bool is_redirect(const HttpHead& head) {
+  return head.status == 301 || head.status == 302 || head.status == 303 || head.status == 307 ||
+         head.status == 308;
+}
+
+// Makes `request` what the redirect asks for.
+void redirect(HttpRequest& request, const HttpHead& head, const AllowedHosts& allowed) {
+  const std::string& location = *head.find("location");
+  StatusOr<HttpUrl> target = request.url.follow(location);
+  if (!target.ok()) {
+    throw Permanent(shown(request.url.text()) + " redirects to where no job may go: " +
+                        std::string(from_absl(target.status().message())),
+                    "not_allowed");
+  }
+  check_allowed(allowed, *target, shown(request.url.text()) + " redirects to");
+  // Credentials are for the place they were given for.
+  if (!target->same_origin(request.url)) remove(request.headers, kCredentials);
+  const bool post_to_get = head.status <= 302 && request.method == "POST";
+  if (post_to_get || (head.status == 303 && request.method != "HEAD")) {
+    request.method = "GET";
+    request.body.reset();
+    remove(request.headers, kBodyHeaders);
+  }
+  request.url = *std::move(target);
+}
+
+nlohmann::json headers_of(const HttpHead& head) {
+  std::map<std::string, std::string> joined;
+  for (const auto& [name, value] : head.headers) {
+    const auto [at, fresh] = joined.emplace(name, value);
+    if (!fresh) at->second += ", " + value;
+  }
+  return joined;
+}
+
+}  // namespace
+
+// Payload: {"url": URL, "method": "GET", "headers": {NAME: VALUE}, "body": TEXT, "timeout_ms": N,
+// "max_bytes": N, "follow": 10, "fail_on_status": true}; only `url` is needed. Yields the body of
+// the answer in pieces as they come. Returns {"status", "url" (after redirects), "headers" (names
+// in lower case, several of one name joined with commas), "bytes", "redirects"}.
+// A status of 400 or more fails the job with http_status after its body, unless fail_on_status is
+// false. Up to `follow` redirects are followed, each checked like the first URL, else
+// too_many_redirects; with 0 the redirect itself is the answer. timeout_ms is for all of it, waits
+// for the reader included, waits for a connection not. Other failures: invalid_payload,
+// not_allowed, timeout, connection_failed, connection_lost, tls_failed, too_large, busy,
+// http_error.
+Stream<std::string> http(Job job, std::shared_ptr<HttpSettings> settings) {
+  HttpOptions options = read_payload(
+      job,
+      {"url", "method", "headers", "body", "timeout_ms", "max_bytes", "follow", "fail_on_status"},
+      [](const Fields& fields) { return HttpOptions(fields); });
+  HttpRequest& request = options.request;
+  EventLoop& loop = *EventLoop::current();
+  check_allowed(settings->allowed, request.url, "the URL leads to");
+  int64_t redirects = 0;
+  for (;;) {
+    auto started = co_await settings->client.start(request);
+    check(started.status());
+    const int64_t begin_ns = loop.exact_now_ns();
+    const std::unique_ptr<HttpTransfer> transfer = *std::move(started);
+    HttpHead head;
+    const Status answered = co_await transfer->head(&head);
+    check(answered);
+    if (options.follow > 0 && is_redirect(head) && head.find("location") != nullptr) {
+      if (redirects == options.follow) {
+        throw Permanent("more than " + std::to_string(redirects) +
+                            " redirects, the last one from " + shown(request.url.text()) +
+                            ": raise follow or give the final URL",
+                        "too_many_redirects");
+      }
+      redirect(request, head, settings->allowed);
+      ++redirects;
+      request.timeout_ms -= (loop.exact_now_ns() - begin_ns) / 1'000'000;
+      if (request.timeout_ms <= 0) {
+        throw Permanent("time was up after " + std::to_string(redirects) + " redirects", "timeout");
+      }
+      continue;
+    }
+    uint64_t bytes = 0;
+    for (;;) {
+      auto piece = co_await transfer->next();
+      check(piece.status());
+      if (!*piece) break;
+      bytes += (*piece)->size();
+      co_yield std::move(**piece);
+    }
+    if (options.fail_on_status && head.status >= 400) {
+      throw Permanent("the answer to " + request.method + " " + shown(request.url.text()) +
+                          " has the status " + std::to_string(head.status),
+                      "http_status");
+    }
+    job.set_result(Codec<nlohmann::json>::encode({{"status", head.status},
+                                                  {"url", request.url.text()},
+                                                  {"headers", headers_of(head)},
+                                                  {"bytes", bytes},
+                                                  {"redirects", redirects}}));
+    co_return;
+  }
+}
+
+}  // namespace weft::handlers

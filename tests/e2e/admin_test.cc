@@ -1,0 +1,203 @@
+// weft list, result, retry, delete, worker, and the bench, against a real daemon.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "tests/support/daemon.h"
+
+namespace weft::testing {
+namespace {
+
+using nlohmann::json;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+using ::testing::SizeIs;
+
+std::vector<json> lines_of(const std::string& text) {
+  std::vector<json> lines;
+  for (size_t begin = 0, end; (end = text.find('\n', begin)) != std::string::npos;
+       begin = end + 1) {
+    lines.push_back(json::parse(text.substr(begin, end - begin)));
+  }
+  return lines;
+}
+
+class Admin : public ::testing::Test {
+ protected:
+  // Submits and waits for the end.
+  std::string ended(const std::string& type, const std::string& payload,
+                    std::vector<std::string> more = {}) {
+    const std::string id = daemon_.submit(type, payload, std::move(more));
+    daemon_.weft({"result", id});
+    return id;
+  }
+  Daemon daemon_;
+};
+
+TEST_F(Admin, ListShowsTheNewestFirstAndFilters) {
+  const std::string first = ended("echo", "a");
+  const std::string second = ended("fail", R"({"message":"no ink"})", {"--queue", "print"});
+  const std::string third = daemon_.submit("sleep", R"({"ms":600000})");
+  const auto ids = [&](std::vector<std::string> filter) {
+    filter.insert(filter.begin(), {"list", "-o", "jsonl"});
+    std::vector<std::string> found;
+    for (const json& job : lines_of(daemon_.weft(filter).out)) found.push_back(job["id"]);
+    return found;
+  };
+  EXPECT_THAT(ids({}), ElementsAre(third, second, first));
+  EXPECT_THAT(ids({"--state", "dead"}), ElementsAre(second));
+  EXPECT_THAT(ids({"--state", "dead", "--state", "succeeded"}), ElementsAre(second, first));
+  EXPECT_THAT(ids({"--queue", "print"}), ElementsAre(second));
+  EXPECT_THAT(ids({"--type", "sleep"}), ElementsAre(third));
+  EXPECT_THAT(ids({"--type", "sleep", "--state", "dead"}), IsEmpty());
+  EXPECT_THAT(ids({"--limit", "2"}), ElementsAre(third, second));
+
+  const Ended table = daemon_.weft({"list", "--limit", "1"});
+  EXPECT_THAT(table.out, HasSubstr("ID "));
+  EXPECT_THAT(table.out, HasSubstr(third));
+  EXPECT_THAT(table.out, Not(HasSubstr(second)));
+  EXPECT_THAT(table.err, HasSubstr("there are more"));
+  EXPECT_THAT(json::parse(daemon_.weft({"list", "-o", "json"}).out), SizeIs(3));
+}
+
+TEST_F(Admin, ListFollowsPages) {
+  constexpr size_t kJobs = 2500;  // three pages
+  const Ended bench =
+      daemon_.weft({"bench", "drain", "--running", "--jobs", std::to_string(kJobs)});
+  ASSERT_EQ(bench.exit_code, 0) << bench.err;
+  const Ended list = daemon_.weft({"list", "--limit", "100000", "-o", "jsonl"});
+  EXPECT_THAT(lines_of(list.out), SizeIs(kJobs));
+}
+
+TEST_F(Admin, AStateThatIsNoneIsRefusedWithThoseThereAre) {
+  const Ended ended = daemon_.weft({"list", "--state", "done"});
+  EXPECT_EQ(ended.exit_code, 2);
+  EXPECT_THAT(ended.err, HasSubstr("'done' is not a state: use scheduled, queued"));
+}
+
+TEST_F(Admin, ResultWaitsForTheEndAndExitsWithTheOutcome) {
+  const std::string id = daemon_.submit("sleep", R"({"ms":300})");
+  const Ended early = daemon_.weft({"result", id, "--no-wait"});
+  EXPECT_EQ(early.exit_code, 1);
+  EXPECT_THAT(early.err, HasSubstr("has no result yet"));
+  EXPECT_EQ(daemon_.weft({"result", id}).exit_code, 0);
+  EXPECT_EQ(daemon_.weft({"result", ended("fail", R"({"message":"no ink"})")}).exit_code, 10);
+  const Ended unknown = daemon_.weft({"result", "no-such-job-at-all"});
+  EXPECT_EQ(unknown.exit_code, 13);
+  const std::string endless = daemon_.submit("sleep", R"({"ms":600000})");
+  EXPECT_EQ(daemon_.weft({"result", endless, "--deadline", "0.2"}).exit_code, 124);
+}
+
+TEST_F(Admin, RetryRunsADeadJobAgainAndNoOther) {
+  const std::string dead = ended("fail", R"({"message":"no ink"})");
+  const Ended again = daemon_.weft({"retry", dead});
+  EXPECT_EQ(again.exit_code, 0) << again.err;
+  EXPECT_EQ(daemon_.weft({"result", dead}).exit_code, 10);
+  EXPECT_EQ(json::parse(daemon_.weft({"get", dead, "-o", "json"}).out)["attempt"], 2);
+  const std::string running = daemon_.submit("sleep", R"({"ms":600000})");
+  for (const std::string& id : {running, ended("echo", "x")}) {
+    const Ended refused = daemon_.weft({"retry", id});
+    EXPECT_EQ(refused.exit_code, 1);
+    EXPECT_THAT(refused.err, HasSubstr("FAILED_PRECONDITION"));
+  }
+}
+
+TEST_F(Admin, DeleteForgetsAFinishedJobOnly) {
+  const std::string id = ended("count", R"({"to":10})");
+  EXPECT_EQ(daemon_.weft({"delete", id}).out, "deleted\n");
+  EXPECT_EQ(daemon_.weft({"get", id}).exit_code, 13);
+  EXPECT_EQ(daemon_.weft({"watch", id}).exit_code, 13);
+  EXPECT_EQ(daemon_.weft({"delete", id}).exit_code, 13);
+  const Ended running = daemon_.weft({"delete", daemon_.submit("sleep", R"({"ms":600000})")});
+  EXPECT_EQ(running.exit_code, 1);
+  EXPECT_THAT(running.err, HasSubstr("cancel"));
+}
+
+TEST_F(Admin, TheSameKeyIsTheSameJob) {
+  const auto submit = [&](const std::string& payload) {
+    return daemon_.weft(
+        {"submit", "echo", "-p", payload, "--idempotency-key", "order-7", "-o", "jsonl"});
+  };
+  // The client names the job itself unless told otherwise, so the id is given here too.
+  const Ended first = submit("a");
+  ASSERT_EQ(first.exit_code, 0) << first.err;
+  const Ended second = submit("a");
+  ASSERT_EQ(second.exit_code, 0) << second.err;
+  EXPECT_EQ(json::parse(second.out)["id"], json::parse(first.out)["id"]);
+  EXPECT_EQ(json::parse(second.out)["existing"], true);
+  const Ended other = submit("b");
+  EXPECT_EQ(other.exit_code, 1);
+  EXPECT_THAT(other.err, HasSubstr("idempotency_key"));
+}
+
+TEST_F(Admin, RetentionOfNothingLeavesNothing) {
+  const std::string id = daemon_.submit("sleep", R"({"ms":100})", {"--retention", "0"});
+  EXPECT_EQ(daemon_.weft({"watch", id}).exit_code, 0);  // who reads it sees its end
+  EXPECT_EQ(daemon_.weft({"get", id}).exit_code, 13);
+}
+
+TEST_F(Admin, AnAttemptThatTakesTooLongFails) {
+  const Ended late = daemon_.weft({"run", "sleep", "-p", R"({"ms":600000})", "--timeout", "0.2"});
+  EXPECT_EQ(late.exit_code, 10);
+  EXPECT_THAT(late.err, HasSubstr("deadline"));
+}
+
+TEST_F(Admin, WorkerListAndDumpSayWhoRunsWhat) {
+  const std::string id = daemon_.submit("sleep", R"({"ms":600000})");
+  json worker;
+  do {
+    worker = lines_of(daemon_.weft({"worker", "list", "-o", "jsonl"}).out).at(0);
+  } while (worker["resident_jobs"] != 1);
+  EXPECT_EQ(worker["store"], "memory:");
+  EXPECT_GT(worker["resident_memory_bytes"], 1 << 20);
+  const Ended dump = daemon_.weft({"worker", "dump"});
+  EXPECT_EQ(dump.exit_code, 0) << dump.err;
+  EXPECT_THAT(dump.out, HasSubstr(id));
+  EXPECT_EQ(daemon_.weft({"worker", "dump", worker["name"]}).exit_code, 0);
+  EXPECT_EQ(daemon_.weft({"worker", "dump", "nobody-1"}).exit_code, 13);
+}
+
+TEST_F(Admin, ProgressIsABarOnATerminalAndNothingInAPipe) {
+  const TempDir dir;
+  for (int i = 0; i < 20; ++i) write_file(dir.file("file" + std::to_string(i)), "x");
+  Daemon daemon({.arguments = {"--allow-root", dir.path().string()}});
+  const std::string payload = json{{"path", dir.path().string()}}.dump();
+  const std::string command = weft_path() + " run digest --server " + daemon.address() +
+                              " --payload '" + payload + "' >/dev/null";
+  const Ended terminal =
+      run_process({"/usr/bin/script", "--quiet", "--return", "--command", command, "/dev/null"});
+  EXPECT_EQ(terminal.exit_code, 0);
+  EXPECT_THAT(terminal.out, HasSubstr("[##"));
+  EXPECT_THAT(daemon.weft({"run", "digest", "--payload", payload}).err, IsEmpty());
+}
+
+TEST(Bench, EachPrintsItsSettingsAndFigures) {
+  const std::vector<std::pair<std::string, std::vector<std::string>>> benches = {
+      {"submit", {"--seconds", "0.1"}},
+      {"drain", {"--jobs", "500"}},
+      {"latency", {"--jobs", "20"}},
+      {"stream", {"--chunks", "2000"}},
+      {"waiting", {"--jobs", "500"}}};
+  for (const auto& [name, options] : benches) {
+    std::vector<std::string> command = {weft_path(), "bench", name, "-o", "jsonl"};
+    command.insert(command.end(), options.begin(), options.end());
+    const Ended ended = run_process(command);
+    ASSERT_EQ(ended.exit_code, 0) << name << ": " << ended.err;
+    const std::vector<json> reports = lines_of(ended.out);
+    ASSERT_THAT(reports, SizeIs(2));  // one a store
+    for (const json& report : reports) {
+      EXPECT_EQ(report["bench"], name);
+      EXPECT_THAT(report["settings"].dump(), HasSubstr("durability"));
+      ASSERT_FALSE(report["rows"].empty());
+      for (const json& row : report["rows"]) {
+        ASSERT_FALSE(row["figures"].empty()) << row;
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace weft::testing

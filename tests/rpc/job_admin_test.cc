@@ -1,0 +1,270 @@
+// List, Retry, Delete: pages, tokens and bounds over a store that holds what the test says, and all
+// three over a real one.
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "daemon/rpc/rpc_limits.h"
+#include "tests/rpc/job_service_bed.h"
+#include "tests/support/store_wrapper.h"
+
+namespace weft::testing {
+namespace {
+
+// Lists made-up jobs. Positions are indexes.
+class ListedStore final : public StoreWrapper {
+ public:
+  using StoreWrapper::StoreWrapper;
+
+  Task<StatusOr<JobPage>> list(JobFilter filter, std::string position, size_t max_jobs) override {
+    if (!position.empty() && position.find_first_not_of("0123456789") != std::string::npos) {
+      co_return make_status(StatusCode::kInvalidArgument, "not a position");
+    }
+    last_filter = filter;
+    last_max = max_jobs;
+    JobPage page;
+    size_t at = position.empty() ? 0 : std::stoul(position);
+    for (; at < jobs.size() && page.jobs.size() < max_jobs; ++at) page.jobs.push_back(jobs[at]);
+    if (at < jobs.size()) page.next = std::to_string(at);
+    co_return page;
+  }
+
+  std::vector<v1::Job> jobs;
+  JobFilter last_filter;
+  size_t last_max = 0;
+};
+
+class ListTest : public JobServiceBed {
+ protected:
+  ListTest() : ListTest(std::make_shared<ListedStore*>()) {}
+  ListedStore& store() { return **store_; }
+  void fill(size_t count, const std::string& label = "") {
+    on_loop([&] {
+      for (size_t i = 0; i < count; ++i) {
+        v1::Job job;
+        job.mutable_spec()->set_id("job-" + std::to_string(i));
+        if (!label.empty()) (*job.mutable_spec()->mutable_metadata())["label"] = label;
+        store().jobs.push_back(std::move(job));
+      }
+    });
+  }
+  grpc::Status list(const v1::ListJobsRequest& request) {
+    page.Clear();
+    grpc::ClientContext context;
+    auto usual = v1::JobService::NewStub(channel({}));  // takes 4 MiB, like most clients
+    return usual->List(&context, request, &page);
+  }
+  v1::ListJobsResponse page;
+
+ private:
+  explicit ListTest(std::shared_ptr<ListedStore*> store)
+      : JobServiceBed({.server = {},
+                       .make_store =
+                           [store] {
+                             auto listed = std::make_unique<ListedStore>(*open_store("memory:"));
+                             *store = listed.get();
+                             return listed;
+                           }}),
+        store_(store) {}
+  std::shared_ptr<ListedStore*> store_;
+};
+
+TEST_F(ListTest, PagesFollowEachOtherToTheEnd) {
+  fill(250);
+  v1::ListJobsRequest request;
+  std::vector<int> sizes;
+  std::vector<std::string> ids;
+  do {
+    const grpc::Status status = list(request);
+    ASSERT_TRUE(status.ok()) << status.error_message();
+    sizes.push_back(page.jobs_size());
+    for (const v1::Job& job : page.jobs()) ids.push_back(job.spec().id());
+    request.set_page_token(page.next_page_token());
+  } while (!request.page_token().empty());
+  EXPECT_EQ(sizes, (std::vector<int>{100, 100, 50}));
+  ASSERT_EQ(ids.size(), 250u);
+  for (size_t i = 0; i < ids.size(); ++i) EXPECT_EQ(ids[i], "job-" + std::to_string(i));
+}
+
+TEST_F(ListTest, TakesPageSizesUpToItsLimit) {
+  fill(1200);
+  v1::ListJobsRequest request;
+  request.set_page_size(limits::kPageSizeMax);
+  ASSERT_TRUE(list(request).ok());
+  EXPECT_EQ(page.jobs_size(), limits::kPageSizeMax);
+  for (const int wrong : {limits::kPageSizeMax + 1, -1}) {
+    request.set_page_size(wrong);
+    const grpc::Status status = list(request);
+    EXPECT_EQ(status.error_code(), grpc::INVALID_ARGUMENT);
+    EXPECT_EQ(violated_field(status), "page_size");
+    EXPECT_NE(status.error_message().find("1000"), std::string::npos);
+  }
+}
+
+TEST_F(ListTest, FiltersReachTheStoreAndWrongOnesAreNamed) {
+  v1::ListJobsRequest request;
+  request.add_states(v1::JOB_STATE_DEAD);
+  request.add_states(v1::JOB_STATE_QUEUED);
+  request.add_states(v1::JOB_STATE_DEAD);
+  request.set_queue("mail");
+  request.set_type("echo");
+  ASSERT_TRUE(list(request).ok());
+  const JobFilter filter = on_loop([&] { return store().last_filter; });
+  EXPECT_EQ(filter.states, (std::vector{v1::JOB_STATE_DEAD, v1::JOB_STATE_QUEUED}));
+  EXPECT_EQ(filter.queue, "mail");
+  EXPECT_EQ(filter.type, "echo");
+  v1::ListJobsRequest wrong = request;
+  wrong.set_queue("Not A Queue");
+  EXPECT_EQ(violated_field(list(wrong)), "queue");
+  wrong = request;
+  wrong.set_type("not a type");
+  EXPECT_EQ(violated_field(list(wrong)), "type");
+  wrong = request;
+  wrong.add_states(static_cast<v1::JobState>(99));
+  EXPECT_EQ(violated_field(list(wrong)), "states[3]");
+}
+
+TEST_F(ListTest, RefusesATokenOfAnotherQueryAndWhatIsNoToken) {
+  fill(30);
+  v1::ListJobsRequest request;
+  request.set_page_size(10);
+  request.set_queue("mail");
+  request.add_states(v1::JOB_STATE_DEAD);
+  ASSERT_TRUE(list(request).ok());
+  const std::string token = page.next_page_token();
+  request.set_page_token(token);
+  request.set_page_size(5);  // how much comes at once is not what is asked
+  EXPECT_TRUE(list(request).ok());
+  std::vector<v1::ListJobsRequest> wrong(6, request);
+  wrong[0].set_queue("post");
+  wrong[1].clear_states();
+  wrong[2].set_type("echo");
+  wrong[3].set_page_token("garbage");
+  wrong[4].set_page_token(std::string(100'000, 'A'));
+  wrong[5].set_page_token(token + "AAAA");
+  for (const v1::ListJobsRequest& asked : wrong) {
+    const grpc::Status status = list(asked);
+    EXPECT_EQ(status.error_code(), grpc::INVALID_ARGUMENT);
+    EXPECT_EQ(violated_field(status), "page_token");
+    EXPECT_NE(status.error_message().find("leave it empty"), std::string::npos);
+  }
+}
+
+TEST_F(ListTest, APageOfLargeJobsIsShorterAndTheNextGoesOnBehindIt) {
+  fill(1000, std::string(limits::kMetadataBytes, 'x'));
+  v1::ListJobsRequest request;
+  request.set_page_size(1000);
+  size_t seen = 0;
+  int pages = 0;
+  do {
+    const grpc::Status status = list(request);
+    ASSERT_TRUE(status.ok()) << status.error_message();
+    EXPECT_LE(page.ByteSizeLong(), limits::kListBytes + limits::kMetadataBytes);
+    for (const v1::Job& job : page.jobs()) {
+      EXPECT_EQ(job.spec().id(), "job-" + std::to_string(seen++));
+    }
+    ++pages;
+    request.set_page_token(page.next_page_token());
+  } while (!request.page_token().empty());
+  EXPECT_EQ(seen, 1000u);
+  EXPECT_GE(pages, 3);
+}
+
+TEST_F(ListTest, IdsOfRetryAndDeleteAreChecked) {
+  grpc::ClientContext retry_context;
+  v1::RetryRequest retry;
+  retry.set_id("short");
+  v1::Job job;
+  EXPECT_EQ(violated_field(stub_->Retry(&retry_context, retry, &job)), "id");
+  grpc::ClientContext delete_context;
+  v1::DeleteRequest request;
+  request.set_id("short");
+  v1::DeleteResponse response;
+  EXPECT_EQ(violated_field(stub_->Delete(&delete_context, request, &response)), "id");
+}
+
+// Over the real store, with a job that fails for good.
+class RetryAndDeleteTest : public JobServiceBed {
+ protected:
+  v1::Job wait_for_end(const std::string& id) {
+    v1::WatchRequest request;
+    request.set_id(id);
+    Read read;
+    EXPECT_TRUE(watch(request, &read).ok());
+    return get(id);
+  }
+  v1::Job get(const std::string& id) {
+    grpc::ClientContext context;
+    v1::GetRequest request;
+    request.set_id(id);
+    v1::Job job;
+    stub_->Get(&context, request, &job);
+    return job;
+  }
+  grpc::Status retry(const std::string& id, v1::Job* job) {
+    grpc::ClientContext context;
+    v1::RetryRequest request;
+    request.set_id(id);
+    return stub_->Retry(&context, request, job);
+  }
+  grpc::Status remove(const std::string& id) {
+    grpc::ClientContext context;
+    v1::DeleteRequest request;
+    request.set_id(id);
+    v1::DeleteResponse response;
+    return stub_->Delete(&context, request, &response);
+  }
+};
+
+TEST_F(RetryAndDeleteTest, ADeadJobRunsAgainAndAnyOtherIsRefused) {
+  const std::string id = submit("count", "no json");
+  ASSERT_EQ(wait_for_end(id).state(), v1::JOB_STATE_DEAD);
+  v1::Job job;
+  const grpc::Status status = retry(id, &job);
+  ASSERT_TRUE(status.ok()) << status.error_message();
+  EXPECT_EQ(job.state(), v1::JOB_STATE_QUEUED);
+  const v1::Job again = wait_for_end(id);
+  EXPECT_EQ(again.state(), v1::JOB_STATE_DEAD);
+  EXPECT_EQ(again.attempt(), 2u);
+  const std::string running = submit("sleep", R"({"ms":600000})");
+  EXPECT_EQ(retry(running, &job).error_code(), grpc::FAILED_PRECONDITION);
+  EXPECT_EQ(retry("0000000000000000", &job).error_code(), grpc::NOT_FOUND);
+}
+
+TEST_F(RetryAndDeleteTest, AFinishedJobIsForgottenAndARunningOneIsNot) {
+  const std::string id = submit("echo", "x");
+  wait_for_end(id);
+  EXPECT_TRUE(remove(id).ok());
+  EXPECT_EQ(remove(id).error_code(), grpc::NOT_FOUND);
+  EXPECT_FALSE(get(id).has_spec());
+  const std::string running = submit("sleep", R"({"ms":600000})");
+  EXPECT_EQ(remove(running).error_code(), grpc::FAILED_PRECONDITION);
+}
+
+TEST_F(RetryAndDeleteTest, ListsWhatTheStoreHasPageByPage) {
+  std::set<std::string> submitted;
+  for (int i = 0; i < 25; ++i) submitted.insert(submit("echo", "x"));
+  for (const std::string& id : submitted) wait_for_end(id);
+  submit("sleep", R"({"ms":600000})");
+  v1::ListJobsRequest request;
+  request.set_page_size(10);
+  request.add_states(v1::JOB_STATE_SUCCEEDED);
+  request.set_type("echo");
+  std::set<std::string> listed;
+  do {
+    grpc::ClientContext context;
+    v1::ListJobsResponse page;
+    const grpc::Status status = stub_->List(&context, request, &page);
+    ASSERT_TRUE(status.ok()) << status.error_message();
+    EXPECT_LE(page.jobs_size(), 10);
+    for (const v1::Job& job : page.jobs()) {
+      EXPECT_TRUE(listed.insert(job.spec().id()).second) << "listed twice";
+      EXPECT_EQ(job.spec().payload(), "") << "without payloads";
+    }
+    request.set_page_token(page.next_page_token());
+  } while (!request.page_token().empty());
+  EXPECT_EQ(listed, submitted);
+}
+
+}  // namespace
+}  // namespace weft::testing

@@ -1,0 +1,211 @@
+// The keeper against real threads and real time: handlers that hold the loop are named.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <spdlog/sinks/base_sink.h>
+#include <spdlog/spdlog.h>
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <functional>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include <weft/runtime/event_loop.h>
+#include <weft/runtime/sleep.h>
+#include <weft/runtime/task_group.h>
+#include <weft/worker/keeper.h>
+
+namespace weft {
+namespace {
+
+using ::std::chrono::milliseconds;
+using ::testing::HasSubstr;
+using ::testing::MatchesRegex;
+
+// Longer than anything takes on a loaded machine.
+constexpr std::chrono::seconds kPatience(60);
+
+// What was logged, for any thread to look at and wait for.
+class LogLines final : public spdlog::sinks::base_sink<std::mutex> {
+ public:
+  std::vector<std::string> all() {
+    std::lock_guard lock(lines_mutex_);
+    return lines_;
+  }
+  // The first line with `words` in it.
+  std::string with(const std::string& words) {
+    for (const std::string& line : all()) {
+      if (line.find(words) != std::string::npos) return line;
+    }
+    return "";
+  }
+
+ protected:
+  void sink_it_(const spdlog::details::log_msg& message) override {
+    std::lock_guard lock(lines_mutex_);
+    lines_.emplace_back(message.payload.data(), message.payload.size());
+  }
+  void flush_() override {}
+
+ private:
+  std::mutex lines_mutex_;
+  std::vector<std::string> lines_;
+};
+
+class KeeperTest : public ::testing::Test {
+ protected:
+  KeeperTest() : old_(spdlog::default_logger()) {
+    spdlog::set_default_logger(std::make_shared<spdlog::logger>("test", lines_));
+  }
+  ~KeeperTest() override { spdlog::set_default_logger(old_); }
+
+  const std::shared_ptr<LogLines> lines_ = std::make_shared<LogLines>();
+  const std::shared_ptr<spdlog::logger> old_;
+};
+
+// Holds the thread until `enough`; false: it took too long.
+bool hold_until(const std::function<bool()>& enough) {
+  const auto deadline = std::chrono::steady_clock::now() + kPatience;
+  while (!enough()) {
+    if (std::chrono::steady_clock::now() > deadline) return false;
+  }
+  return true;
+}
+
+Task<void> hold(std::string name, std::function<bool()> enough, bool* held) {
+  set_task_name(std::move(name));
+  *held = hold_until(enough);
+  co_return;
+}
+
+TEST_F(KeeperTest, NamesTheTaskThatHoldsTheLoopAndTellsWhenItIsOver) {
+  EventLoop loop;
+  Keeper keeper(loop, {.stall_ms = 30});
+  bool held = false;
+  auto body = [&](TaskGroup& group) -> Task<void> {
+    const std::string words = "by job 0a1b (resize)";
+    group.start(&hold, std::string("job 0a1b (resize)"),
+                std::function<bool()>([this, words] { return !lines_->with(words).empty(); }),
+                &held);
+    co_return;
+  };
+  loop.run(with_group(body));
+  EXPECT_TRUE(held) << ::testing::PrintToString(lines_->all());
+  auto wait_for_end = [this]() -> Task<void> {
+    for (int i = 0; i < 6000 && lines_->with("goes on").empty(); ++i) {
+      co_await sleep_for(milliseconds(10));
+    }
+  };
+  loop.run(wait_for_end());
+  EXPECT_THAT(lines_->with("job 0a1b"),
+              MatchesRegex("the loop is held for [0-9]+ ms by job 0a1b .resize.[:,] .*"));
+  EXPECT_THAT(lines_->with("goes on"), MatchesRegex("the loop goes on after [0-9]+ ms"));
+  EXPECT_GE(keeper.stats().stalls, 1u);
+  EXPECT_GE(keeper.stats().longest_stall_ns, 30'000'000);
+}
+
+// Tasks of a job have no names of their own.
+TEST_F(KeeperTest, NamesTheJobAroundATaskWithoutAName) {
+  EventLoop loop;
+  Keeper keeper(loop, {.stall_ms = 30});
+  bool held = false;
+  auto job = [](std::function<bool()> enough, bool* done) -> Task<void> {
+    set_task_name("job 7 (index)");
+    auto body = [&](TaskGroup& group) -> Task<void> {
+      auto child = [](std::function<bool()> until, bool* out) -> Task<void> {
+        *out = hold_until(until);
+        co_return;
+      };
+      group.start(child, enough, done);
+      co_return;
+    };
+    co_await with_group(body);
+  };
+  loop.run(job([this] { return !lines_->with("by job 7 (index)").empty(); }, &held));
+  EXPECT_TRUE(held) << "what was logged: " << ::testing::PrintToString(lines_->all());
+}
+
+TEST_F(KeeperTest, ABlockingCallIsCalledOne) {
+  EventLoop loop;
+  Keeper keeper(loop, {.stall_ms = 30});
+  std::mutex mutex;
+  std::condition_variable wake;
+  bool named = false;
+  auto body = [&]() -> Task<void> {
+    set_task_name("job 8 (fetch)");
+    std::unique_lock lock(mutex);
+    const auto deadline = std::chrono::steady_clock::now() + kPatience;
+    while (!named && std::chrono::steady_clock::now() < deadline) {
+      wake.wait_for(lock, milliseconds(500));
+      named = !lines_->with("by job 8 (fetch), which waits in a blocking call").empty();
+    }
+    co_return;
+  };
+  loop.run(body());
+  EXPECT_TRUE(named) << ::testing::PrintToString(lines_->all());
+}
+
+TEST_F(KeeperTest, ALoopThatWaitsIsNotHeld) {
+  EventLoop loop;
+  std::atomic<int> fed{0};
+  Keeper keeper(loop, {.stall_ms = 100'000, .watchdog_ms = 60, .feed_watchdog = [&] { ++fed; }});
+  auto body = [&]() -> Task<void> {
+    while (fed < 5) co_await sleep_for(milliseconds(5));
+  };
+  loop.run(body());
+  EXPECT_EQ(keeper.stats().stalls, 0u);
+  EXPECT_TRUE(lines_->all().empty()) << ::testing::PrintToString(lines_->all());
+}
+
+TEST_F(KeeperTest, TheWatchdogIsFedWhileTheLoopBeatsAndNotWhileItHangs) {
+  EventLoop loop;
+  std::atomic<int> fed{0};
+  KeeperOptions options;
+  options.stall_ms = 20;
+  options.hung_ms = 60;
+  options.watchdog_ms = 12;
+  options.feed_watchdog = [&] { ++fed; };
+  Keeper keeper(loop, std::move(options));
+  bool beating = false, hung = false;
+  int fed_when_hung = 0;
+  auto body = [&]() -> Task<void> {
+    while (fed < 3) co_await sleep_for(milliseconds(1));
+    beating = true;
+    hung = hold_until([&] { return !lines_->with("the loop hangs").empty(); });
+    fed_when_hung = fed;
+    // The keeper goes on looking, as its lines about the stall show, and does not feed.
+    hold_until([&] { return keeper.stats().longest_stall_ns > 200'000'000; });
+    EXPECT_EQ(fed, fed_when_hung);
+    const int before = fed;
+    while (fed == before) co_await sleep_for(milliseconds(1));  // and feeds again
+  };
+  loop.run(body());
+  EXPECT_TRUE(beating);
+  EXPECT_TRUE(hung);
+  EXPECT_THAT(lines_->with("the loop hangs"),
+              HasSubstr("the service watchdog is not fed any more"));
+}
+
+TEST_F(KeeperTest, LinesAboutStallsAreFew) {
+  EventLoop loop;
+  Keeper keeper(loop, {.stall_ms = 4});
+  auto body = [&]() -> Task<void> {
+    // Many short stalls within the time of one line.
+    const auto until = std::chrono::steady_clock::now() + milliseconds(limits::kStallLogMs);
+    size_t stalls = 0;
+    while (stalls < 5 && std::chrono::steady_clock::now() < until) {
+      hold_until([&] { return keeper.stats().stalls > stalls; });
+      stalls = keeper.stats().stalls;
+      co_await sleep_for(milliseconds(2));
+    }
+  };
+  loop.run(body());
+  size_t held = 0;
+  for (const std::string& line : lines_->all()) held += line.find("goes on") == std::string::npos;
+  EXPECT_LE(held, 3u) << ::testing::PrintToString(lines_->all());
+}
+
+}  // namespace
+}  // namespace weft

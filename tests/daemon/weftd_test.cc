@@ -306,7 +306,6 @@ TEST(Weftd, FrontendAcceptsJobsAndRunsNoneUntilAWorkerHasItsFile) {
     grpc::ClientContext waiting_context;
     watch.set_id(id);
     auto waiting = stub->Watch(&waiting_context, watch);
-    waiting->WaitForInitialMetadata();
     daemon.process().signal(SIGTERM);
     EXPECT_FALSE(waiting->Read(&event));
     EXPECT_EQ(waiting->Finish().error_code(), grpc::UNAVAILABLE);

@@ -61,7 +61,7 @@ Status queued(const BenchOptions& options, const std::string& store, uint64_t jo
   const StatusOr<v1::Worker> before = (*target)->worker();
   if (!before.ok()) return before.status();
   const auto begin = BenchClock::now();
-  const StatusOr<uint64_t> accepted = submit_many(options, **target, jobs, "echo", "x", "bench-q-");
+  const StatusOr<uint64_t> accepted = submit_many(options, **target, jobs, "echo", "x", "bench-queued-");
   if (!accepted.ok()) return accepted.status();
   const double elapsed = seconds_since(begin);
   const StatusOr<v1::Worker> after = (*target)->worker();
@@ -81,7 +81,7 @@ Status parked(const BenchOptions& options, const std::string& store, uint64_t jo
   if (!before.ok()) return before.status();
   const auto begin = BenchClock::now();
   const StatusOr<uint64_t> accepted =
-      submit_many(options, **target, jobs, "sleep", R"({"ms":3600000})", "bench-p-");
+      submit_many(options, **target, jobs, "sleep", R"({"ms":3600000})", "bench-parked-");
   if (!accepted.ok()) return accepted.status();
   const StatusOr<v1::Worker> asleep = wait_until(**target, [&](const v1::Worker& w) {
     return w.resident_jobs() >= jobs && w.slots_used() == 0;
@@ -97,7 +97,7 @@ Status parked(const BenchOptions& options, const std::string& store, uint64_t jo
       [&]() -> std::optional<v1::CancelRequest> {
         if (next == jobs) return std::nullopt;
         v1::CancelRequest request;
-        request.set_id("bench-p-" + std::to_string(next++));
+        request.set_id("bench-parked-" + std::to_string(next++));
         return request;
       });
   WEFT_RETURN_IF_ERROR(cancels.run(kCancelsInFlight));

@@ -30,8 +30,8 @@ std::string weft_path() { return WEFT_BIN_DIR "/weft"; }
 
 std::vector<std::string> daemon_command(const DaemonOptions& options) {
   std::vector<std::string> command = options.wrapper;
-  command.insert(command.end(), {weftd_path(), "--listen", options.listen, "--admin", options.admin,
-                                 "--store", options.store});
+  command.insert(command.end(), {options.program, "--listen", options.listen, "--admin",
+                                 options.admin, "--store", options.store});
   command.insert(command.end(), options.arguments.begin(), options.arguments.end());
   return command;
 }

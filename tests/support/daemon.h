@@ -26,12 +26,17 @@ class TempDir {
 
 void write_file(const std::string& path, const std::string& content);
 
+// Paths of the programs under test.
+std::string weftd_path();
+std::string weft_path();
+
 struct DaemonOptions {
   std::string store = "memory:";
   std::string listen = "127.0.0.1:0";
   std::string admin = "127.0.0.1:0";
   std::vector<std::string> arguments = {};
   std::vector<std::string> wrapper = {};  // words before weftd's own; must end in an exec of it
+  std::string program = weftd_path();     // or another one that has its options
 };
 
 // Thread: one; that thread must outlive it. Lifetime: the destructor kills it.
@@ -63,9 +68,6 @@ class Daemon {
   std::string admin_address_;
 };
 
-// Paths of the programs under test.
-std::string weftd_path();
-std::string weft_path();
 // The command line of a daemon, for those that are not expected to start.
 std::vector<std::string> daemon_command(const DaemonOptions& options);
 

@@ -1,0 +1,65 @@
+// A weftd with handlers that do what handlers must not do, and some that show the other forms.
+#include <signal.h>
+
+#include <chrono>
+#include <cstdlib>
+
+#include <weft/base/clock.h>
+#include <weft/runtime/generator.h>
+#include <weft/runtime/sleep.h>
+#include <weft/worker.h>
+
+namespace {
+
+using weft::Job;
+using weft::RealClock;
+using weft::Task;
+
+size_t patients = 0;  // running now
+
+// {"beside": N}: kills the whole process; before, it waits until N patients run beside it, unless
+// it has done so three times already.
+Task<void> poison(Job job) {
+  const auto beside = job.payload_as<nlohmann::json>().at("beside").get<size_t>();
+  while (job.attempt() <= 3 && patients < beside) {
+    co_await weft::sleep_for(std::chrono::milliseconds(1));
+  }
+  raise(SIGKILL);
+}
+
+// Innocent: in its first three attempts it waits to be killed, later it succeeds at once.
+Task<void> patient(Job job) {
+  ++patients;
+  if (job.attempt() <= 3) co_await job.sleep(std::chrono::hours(1));
+  --patients;
+}
+
+// {"ms": N}: holds the loop, as a handler does that computes where it should offload.
+Task<void> hog(Job job) {
+  const auto ms = job.payload_as<nlohmann::json>().at("ms").get<int64_t>();
+  const int64_t end_ns = RealClock::instance().monotonic_ns() + ms * 1'000'000;
+  while (RealClock::instance().monotonic_ns() < end_ns) {
+  }
+  co_return;
+}
+
+// A plain function and a plain generator: both run on the executor.
+nlohmann::json square(const nlohmann::json& value) {
+  return value.get<int64_t>() * value.get<int64_t>();
+}
+weft::Generator<std::string> squares(weft::PlainJob job) {
+  const auto to = job.payload_as<nlohmann::json>().at("to").get<int64_t>();
+  for (int64_t i = 1; i <= to; ++i) co_yield std::to_string(i * i);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  return weft::Worker()
+      .handle("poison", poison)
+      .handle("patient", patient)
+      .handle("hog", hog)
+      .handle("square", square)
+      .handle("squares", squares)
+      .main(argc, argv);
+}

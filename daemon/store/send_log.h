@@ -2,10 +2,11 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
+#include <iterator>
 #include <optional>
 #include <string>
 
+#include <weft/base/lazy_deque.h>
 #include <weft/base/limits.h>
 
 namespace weft {
@@ -33,7 +34,8 @@ class SendLog {
   std::optional<uint64_t> find(const std::string& sender, uint64_t sender_number) const {
     if (sender.empty() || sender_number == 0) return std::nullopt;
     std::optional<uint64_t> next_one;
-    for (auto entry = entries_.rbegin(); entry != entries_.rend(); ++entry) {
+    for (auto entry = std::make_reverse_iterator(entries_.end());
+         entry != std::make_reverse_iterator(entries_.begin()); ++entry) {
       if (entry->sender_number == 0 || entry->sender != sender) continue;
       if (entry->sender_number == sender_number) return entry->number;
       if (entry->sender_number < sender_number) break;
@@ -53,7 +55,7 @@ class SendLog {
   uint64_t next() const { return last_ + 1; }
 
  private:
-  std::deque<Entry> entries_;
+  LazyDeque<Entry> entries_;
   uint64_t last_;
 };
 

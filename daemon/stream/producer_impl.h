@@ -4,11 +4,11 @@
 
 #include <chrono>
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <string_view>
 #include <vector>
 
+#include <weft/base/lazy_deque.h>
 #include <weft/base/limits.h>
 #include <weft/runtime/event.h>
 #include <weft/stream/stream_state.h>
@@ -86,7 +86,7 @@ class ProducerImpl final : public ListNode<ProducerImpl>, private Timer {
   std::shared_ptr<ChunkBlock> open_;
   ChunkBlockPtr in_flight_;
   std::vector<uint64_t> sums_;  // a ring: bytes_ after each of the newest chunks, a window of them
-  std::deque<Mark> marks_;  // where the stream can be cut, about a thousandth of its bound apart
+  LazyDeque<Mark> marks_;  // where the stream can be cut, about a thousandth of its bound apart
   Event room_;
   Event stored_;
   Status refused_;

@@ -2,12 +2,12 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
 
 #include <weft/base/intrusive_list.h>
+#include <weft/base/lazy_deque.h>
 #include <weft/runtime/event.h>
 #include <weft/store/store.h>
 #include <weft/v1/job_service.pb.h>
@@ -79,8 +79,8 @@ class StreamState final : public ListNode<StreamState>,
   uint64_t max_credit = 0;  // of the attached readers
   uint64_t first_sequence = 1;
   uint64_t committed = 0;
-  uint64_t attempt_sequence = 0;   // entries below it are superseded
-  std::deque<ChunkBlockPtr> tail;  // the newest committed blocks, without a gap
+  uint64_t attempt_sequence = 0;  // entries below it are superseded
+  LazyDeque<ChunkBlockPtr> tail;  // the newest committed blocks, without a gap
   std::optional<v1::Finished> finished;
   v1::Progress progress;
   uint64_t progress_version = 0;

@@ -136,7 +136,7 @@ Task<Status> SubscriptionImpl::load_page() {
 std::optional<v1::Event> SubscriptionImpl::take_event() {
   started_ = true;
   const bool from_page = !page_.empty();
-  std::deque<ChunkBlockPtr>& blocks = from_page ? page_ : state_->tail;
+  LazyDeque<ChunkBlockPtr>& blocks = from_page ? page_ : state_->tail;
   auto block = std::partition_point(
       blocks.begin(), blocks.end(),
       [&](const ChunkBlockPtr& candidate) { return candidate->last_sequence() < cursor; });
@@ -157,7 +157,7 @@ std::optional<v1::Event> SubscriptionImpl::take_event() {
     add_chunks(**block, *event->mutable_chunks(), bytes);
     if (cursor <= (*block)->last_sequence()) break;  // the event is full, or the credit used up
   }
-  if (from_page) page_.erase(page_.begin(), block);
+  if (from_page) page_.erase_before(block);
   delivered_ = delivered_ || event.has_value();
   return event;
 }

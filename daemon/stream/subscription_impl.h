@@ -1,10 +1,10 @@
 // A reader's insides: its place in the stream and the page it reads from. Private to daemon/stream.
 #pragma once
 
-#include <deque>
 #include <memory>
 #include <optional>
 
+#include <weft/base/lazy_deque.h>
 #include <weft/stream/hub_impl.h>
 
 namespace weft::internal {
@@ -39,7 +39,7 @@ class SubscriptionImpl final : public Subscription, private Reader {
   HubImpl& hub_;
   const StreamStatePtr state_;
   const WatchOptions options_;
-  std::deque<ChunkBlockPtr> page_;  // read from the store; its first block holds `cursor`
+  LazyDeque<ChunkBlockPtr> page_;  // read from the store; its first block holds `cursor`
   uint64_t progress_seen_ = 0;
   bool progress_last_ = false;  // chunks and progress take turns
   bool started_ = false;        // the place of its first entry is settled

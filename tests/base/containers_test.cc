@@ -3,8 +3,11 @@
 
 #include <deque>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include <weft/base/intrusive_list.h>
+#include <weft/base/lazy_deque.h>
 #include <weft/base/random.h>
 #include <weft/base/ring.h>
 
@@ -84,6 +87,26 @@ TEST(IntrusiveList, VisitorMayUnlinkTheVisited) {
   });
   EXPECT_EQ(list.pop_front(), &b);
   EXPECT_TRUE(list.empty());
+}
+
+TEST(LazyDeque, IsEmptyUntilSomethingIsPutIn) {
+  LazyDeque<std::string> items;
+  EXPECT_TRUE(items.empty());
+  EXPECT_EQ(items.size(), 0u);
+  EXPECT_TRUE(items.begin() == items.end());
+  EXPECT_EQ(sizeof(items), sizeof(void*));
+  items.push_back("a");
+  items.emplace_back(3, 'b');
+  items.push_back("c");
+  EXPECT_EQ(items.front(), "a");
+  EXPECT_EQ(items.back(), "c");
+  EXPECT_EQ(std::vector<std::string>(items.begin(), items.end()),
+            (std::vector<std::string>{"a", "bbb", "c"}));
+  items.erase_before(items.begin() + 1);
+  items.pop_front();
+  EXPECT_EQ(items.size(), 1u);
+  items.clear();
+  EXPECT_TRUE(items.empty());
 }
 
 }  // namespace

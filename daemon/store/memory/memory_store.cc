@@ -2,12 +2,12 @@
 #include <absl/container/flat_hash_map.h>
 
 #include <algorithm>
-#include <deque>
 #include <map>
 #include <set>
 #include <utility>
 
 #include <weft/base/id.h>
+#include <weft/base/lazy_deque.h>
 #include <weft/base/limits.h>
 #include <weft/jobs/crash_policy.h>
 #include <weft/runtime/sleep.h>
@@ -26,10 +26,10 @@ namespace {
 struct Record : Queued<Record> {
   v1::Job job;
   Incarnation worker;  // of the attempt that runs, or that settled
-  std::deque<ChunkBlockPtr> blocks;
+  LazyDeque<ChunkBlockPtr> blocks;
   SendLog sends;
-  std::deque<StoredSend> values;  // beside the entries of `sends`
-  uint64_t consumed = 0;          // by the running attempt
+  LazyDeque<StoredSend> values;  // beside the entries of `sends`
+  uint64_t consumed = 0;         // by the running attempt
 };
 
 constexpr int64_t kMillisecond_ns = 1'000'000;

@@ -79,7 +79,8 @@ void FinishedJobs::insert(const Change& change) {
   const Entry entry{change.age, ++last_stamp_};
   queue->order.push_back(entry);
   ++queue->jobs;
-  jobs_.emplace(change.age, Job{queue.get(), change.expire_ms, entry.stamp});
+  jobs_.emplace(change.age, Job{queue.get(), change.expire_ms, entry.stamp, change.end});
+  ++counts_[change.end];
   Second& second = by_expiry_[change.expire_ms / kSecond_ms];
   second.entries.push_back(entry);
   ++second.jobs;
@@ -90,6 +91,7 @@ void FinishedJobs::erase(int64_t age) {
   if (found == jobs_.end()) return;
   const Job job = found->second;
   jobs_.erase(found);
+  --counts_[job.end];
   const auto second = by_expiry_.find(job.expire_ms / kSecond_ms);
   if (--second->second.jobs == 0) by_expiry_.erase(second);
   Queue& queue = *job.queue;

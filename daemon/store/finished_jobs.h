@@ -13,6 +13,8 @@
 #include <utility>
 #include <vector>
 
+#include <weft/jobs/job_state.h>
+
 namespace weft {
 
 // Jobs are named by their age. Changes wait for publish(), so that a transaction that fails leaves
@@ -23,12 +25,12 @@ class FinishedJobs {
   FinishedJobs(const FinishedJobs&) = delete;
   FinishedJobs& operator=(const FinishedJobs&) = delete;
 
-  void add(const std::string& queue, int64_t age, int64_t expire_ms) {
-    changes_.push_back({queue, age, expire_ms, true});
+  void add(const std::string& queue, int64_t age, int64_t expire_ms, JobState end) {
+    changes_.push_back({queue, age, expire_ms, end, true});
   }
   // Of one that was removed or is retried.
   void remove(int64_t age) {
-    changes_.push_back({std::string(), age, 0, false});
+    changes_.push_back({std::string(), age, 0, JobState{}, false});
     removed_.insert(age);
   }
   void publish();
@@ -40,12 +42,18 @@ class FinishedJobs {
   // Up to `max_jobs` whose time is over.
   std::vector<int64_t> expired(int64_t now_ms, size_t max_jobs) const;
   size_t size() const { return jobs_.size(); }
+  // Of those, the ones that ended so.
+  size_t count(JobState end) const {
+    const auto found = counts_.find(end);
+    return found == counts_.end() ? 0 : found->second;
+  }
 
  private:
   struct Change {
     std::string queue;
     int64_t age;
     int64_t expire_ms;
+    JobState end;
     bool added;
   };
   // A job that left stays in the orders, with a stamp that is nobody's, until they are tidied:
@@ -63,6 +71,7 @@ class FinishedJobs {
     Queue* queue;
     int64_t expire_ms;
     uint64_t stamp;
+    JobState end;
   };
   struct Second {
     std::vector<Entry> entries;
@@ -81,6 +90,7 @@ class FinishedJobs {
   std::unordered_map<std::string, std::unique_ptr<Queue>> queues_;  // none is empty
   absl::flat_hash_map<int64_t, Job> jobs_;
   std::map<int64_t, Second> by_expiry_;  // none is without jobs
+  absl::flat_hash_map<JobState, size_t> counts_;
   uint64_t last_stamp_ = 0;
 };
 

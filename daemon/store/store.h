@@ -33,11 +33,18 @@ struct StoreStats {
   uint64_t stale_tokens = 0;  // refused
   uint64_t queued_jobs = 0;
   uint64_t running_jobs = 0;
-  uint64_t finished_jobs = 0;  // kept
-  uint64_t suspect_jobs = 0;   // queued or running
-  uint64_t removed_jobs = 0;   // by retention, since it was opened
+  uint64_t submitted_jobs = 0;  // accepted as new since it was opened
+  uint64_t finished_jobs = 0;   // kept; of those:
+  uint64_t succeeded_jobs = 0;
+  uint64_t dead_jobs = 0;
+  uint64_t cancelled_jobs = 0;
+  uint64_t suspect_jobs = 0;  // queued or running
+  uint64_t removed_jobs = 0;  // by retention, since it was opened
   // Not OK while it cannot commit (a full disk): submissions are refused, settlements wait.
   Status health;
+  // Not OK while new submissions are refused because the disk is nearly full. As of the last commit
+  // that was tried; a sweep is one.
+  Status admission;
 };
 
 class Store : public JobStore, public JobAdmin, public StreamStore {

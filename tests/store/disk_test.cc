@@ -149,6 +149,7 @@ TEST_F(SmallDisk, BelowTheFloorNewJobsAreRefusedAndTheRestGoesOn) {
     EXPECT_THAT(std::string(answer.status().message()), HasSubstr("--free-disk"));
     EXPECT_THAT(std::string(answer.status().message()), HasSubstr(disk_));
     EXPECT_TRUE(h.store().stats().health.ok());
+    EXPECT_EQ(h.store().stats().admission.code(), StatusCode::kResourceExhausted);
     const auto repeated = co_await h.submit(known);
     EXPECT_TRUE(repeated.ok()) << repeated.status();
     co_await h.must(h.append(Harness::token_of(job), 1, {"a"}));
@@ -159,6 +160,7 @@ TEST_F(SmallDisk, BelowTheFloorNewJobsAreRefusedAndTheRestGoesOn) {
       answer = co_await h.submit(Harness::make_spec());
     }
     EXPECT_TRUE(answer.ok()) << answer.status();
+    EXPECT_TRUE(h.store().stats().admission.ok());
   });
 }
 
@@ -167,6 +169,7 @@ using FreeDiskFloor = StoreFile;
 TEST_F(FreeDiskFloor, NoDiskHasSoMuchRoom) {
   options_.free_disk_bytes = UINT64_MAX;
   session([](Harness& h) -> Task<void> {
+    EXPECT_EQ(h.store().stats().admission.code(), StatusCode::kResourceExhausted);
     const auto refused = co_await h.submit(Harness::make_spec());
     EXPECT_EQ(refused.status().code(), StatusCode::kResourceExhausted) << refused.status();
     EXPECT_GT(retry_ms_of(refused.status()), 0);

@@ -84,6 +84,8 @@ TEST_F(SqliteRetention, TheOrderOfTheFinishedSurvivesAReopening) {
   });
   session([](Harness& h) -> Task<void> {
     EXPECT_EQ(h.store().stats().finished_jobs, 3u);
+    EXPECT_EQ(h.store().stats().succeeded_jobs, 3u);
+    EXPECT_EQ(h.store().stats().submitted_jobs, 0u) << "counted since it was opened";
     co_await run_and_settle(h, "finished-2");
     EXPECT_EQ(h.store().stats().finished_jobs, 3u);
     const auto gone = co_await h.store().get("finished-0", false);

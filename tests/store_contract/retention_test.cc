@@ -129,6 +129,32 @@ STORE_TEST(SweepForgetsWhatIsOverInBoundedBatches) {
   EXPECT_EQ(harness.store().stats().removed_jobs, 6u);
 }
 
+STORE_TEST(StatsCountWhatWasSubmittedAndHowTheKeptOnesEnded) {
+  for (int i = 0; i < 3; ++i)
+    co_await run_and_settle(harness, "succeeded-" + std::to_string(i), 60);
+  const v1::Job dead = co_await run(harness, "dead-job-1");
+  co_await harness.must(harness.settle(Harness::token_of(dead), v1::JOB_STATE_DEAD));
+  co_await harness.add(Harness::make_spec_with_id("cancelled-job-1"));
+  co_await harness.add(Harness::make_spec_with_id("cancelled-job-1"));
+  co_await harness.must(harness.store().cancel("cancelled-job-1", "enough"));
+  StoreStats stats = harness.store().stats();
+  EXPECT_EQ(stats.submitted_jobs, 5u) << "a repeated submission is no new job";
+  EXPECT_EQ(stats.finished_jobs, 5u);
+  EXPECT_EQ(stats.succeeded_jobs, 3u);
+  EXPECT_EQ(stats.dead_jobs, 1u);
+  EXPECT_EQ(stats.cancelled_jobs, 1u);
+  EXPECT_TRUE(stats.admission.ok()) << stats.admission;
+  co_await harness.must(harness.store().retry("dead-job-1"));
+  co_await harness.must(harness.store().remove("cancelled-job-1"));
+  co_await sleep_for(std::chrono::seconds(60));
+  co_await sweep(harness, 2);
+  stats = harness.store().stats();
+  EXPECT_EQ(stats.submitted_jobs, 5u);
+  EXPECT_EQ(stats.succeeded_jobs, 1u);
+  EXPECT_EQ(stats.dead_jobs, 0u);
+  EXPECT_EQ(stats.cancelled_jobs, 0u);
+}
+
 STORE_TEST_WITH(TheFirstFinishedOfAFullQueueAreTrimmed, StoreOptions{.finished_per_queue = 3}) {
   co_await run_and_settle(harness, "other-queue", -1, "other");
   const v1::Job early = co_await run(harness, "submitted-first");

@@ -56,6 +56,9 @@ class MemoryStore final : public Store {
     stats.queued_jobs = waiting_.size();
     stats.running_jobs = running_;
     stats.finished_jobs = finished_.size();
+    stats.succeeded_jobs = finished_.count(JobState::kSucceeded);
+    stats.dead_jobs = finished_.count(JobState::kDead);
+    stats.cancelled_jobs = finished_.count(JobState::kCancelled);
     stats.suspect_jobs = waiting_.suspects();
     return stats;
   }
@@ -407,6 +410,7 @@ class MemoryStore final : public Store {
     if (!stored.idempotency_key().empty()) {
       keys_.emplace(key_name(stored), Key{stored.id(), print, kNever});
     }
+    ++stats_.submitted_jobs;
     Submitted answer(stored.id(), false);
     records_.emplace(stored.id(), std::move(record));
     return answer;
@@ -447,7 +451,8 @@ class MemoryStore final : public Store {
       ++stats_.removed_jobs;
       return;
     }
-    finished_.add(spec.queue(), record.age, expire_ms(record.job, options_.retention_ms));
+    finished_.add(spec.queue(), record.age, expire_ms(record.job, options_.retention_ms),
+                  state_of(record.job));
     const std::vector<int64_t> surplus = finished_.surplus();
     finished_.publish();
     forget_by_retention(surplus);

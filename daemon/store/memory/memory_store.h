@@ -7,8 +7,8 @@
 
 namespace weft {
 
-// Every verb gives up the thread once before it changes anything, as a commit would. Finished jobs
-// are kept. Cancellation: a caller cancelled before its turn has changed nothing.
+// Every verb gives up the thread once before it changes anything, as a commit would. Cancellation:
+// a caller cancelled before its turn has changed nothing.
 std::unique_ptr<Store> make_memory_store(StoreOptions options = {});
 
 }  // namespace weft

@@ -76,15 +76,25 @@ BatchResult CommitThread::process(OperationList batch) {
     result.error = status;
   }
   result.operations = std::move(batch);
+  result.stats = stats();
+  result.has_stats = true;
+  return result;
+}
+
+const StoreStats& CommitThread::stats() {
+  stats_.submitted_jobs = writer_.submitted();
   stats_.queued_jobs = writer_.queued();
   stats_.running_jobs = writer_.running();
   stats_.suspect_jobs = writer_.suspects();
-  stats_.finished_jobs = writer_.finished();
+  const FinishedJobs& finished = writer_.finished();
+  stats_.finished_jobs = finished.size();
+  stats_.succeeded_jobs = finished.count(JobState::kSucceeded);
+  stats_.dead_jobs = finished.count(JobState::kDead);
+  stats_.cancelled_jobs = finished.count(JobState::kCancelled);
   stats_.removed_jobs = writer_.removed();
   stats_.stale_tokens = writer_.stale_tokens();
-  result.stats = stats_;
-  result.has_stats = true;
-  return result;
+  stats_.admission = free_disk_.check(std::chrono::steady_clock::now());
+  return stats_;
 }
 
 Status CommitThread::cannot_commit() const {

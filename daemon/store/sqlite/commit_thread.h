@@ -22,6 +22,8 @@ class CommitThread final : public OperationThread {
 
   // Why it cannot commit now; it tries by itself while nobody asks for anything. Any thread.
   Status health() const;
+  // How things stand. On the thread, or before it starts.
+  const StoreStats& stats();
 
  private:
   BatchResult process(OperationList batch) override;

@@ -88,9 +88,7 @@ class SqliteStore final : public Store, private BatchReceiver {
     if (!writing_->ok()) return damaged(*writing_);
     writer_.publish();
     writer_.take_events();
-    stats_.queued_jobs = writer_.queued();
-    stats_.suspect_jobs = writer_.suspects();
-    stats_.finished_jobs = writer_.finished();
+    stats_ = commit_thread_.stats();
     commit_thread_.start("weft-commit");
     reader_thread_.start("weft-read");
     return absl::OkStatus();

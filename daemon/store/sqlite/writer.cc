@@ -99,6 +99,7 @@ StatusOr<Submitted> Writer::submit(v1::JobSpec spec, int64_t wall_ns) {
     return Submitted(stored.id(), true);
   }
   ++next_row_;
+  ++submitting_;
   if (!stored.payload().empty()) insert_payload_.bind(1, row).bind_blob(2, stored.payload()).run();
   const std::string& key = stored.idempotency_key();
   if (!key.empty() && key != stored.id()) {
@@ -267,7 +268,7 @@ void Writer::finish(LiveJob& live, std::unique_ptr<v1::Job> job, int64_t wall_ns
     const std::string& result = job->outcome().result();
     if (!result.empty()) insert_result_.bind(1, row).bind_blob(2, result).run();
     update(live, *job);
-    finished_.add(job->spec().queue(), row, expire_ms(*job, retention_ms_));
+    finished_.add(job->spec().queue(), row, expire_ms(*job, retention_ms_), state_of(*job));
   }
   if (live.running) stop_running(live);
   oldest_ended_row_ = std::min(oldest_ended_row_, row);

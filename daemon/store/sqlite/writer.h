@@ -87,7 +87,8 @@ class Writer {
   }
   size_t queued() const { return waiting_.size(); }
   size_t running() const { return running_; }
-  size_t finished() const { return finished_.size(); }
+  const FinishedJobs& finished() const { return finished_; }
+  uint64_t submitted() const { return submitted_; }
   uint64_t removed() const { return removed_; }
   size_t suspects() const { return waiting_.suspects() + running_suspects_; }
   uint64_t stale_tokens() const { return stale_tokens_; }
@@ -175,7 +176,9 @@ class Writer {
   FinishedJobs finished_;
   uint64_t removed_ = 0;   // by retention
   uint64_t removing_ = 0;  // the same, in the open transaction
-  bool any_keys_ = false;  // in their table; most are not
+  uint64_t submitted_ = 0;
+  uint64_t submitting_ = 0;  // in the open transaction
+  bool any_keys_ = false;    // in their table; most are not
   size_t running_ = 0;
   size_t running_suspects_ = 0;
   size_t hot_bytes_ = 0;

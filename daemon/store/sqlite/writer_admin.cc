@@ -133,6 +133,7 @@ void Writer::load_finished() {
     int64_t finish_ms;
     int64_t row;
     int64_t expire_ms;
+    JobState end;
     std::string queue;
   };
   std::vector<Finished> all;
@@ -148,12 +149,12 @@ void Writer::load_finished() {
     }
     const int64_t expire = expire_ms(found.job, retention_ms_);
     all.push_back({expire - retention_ms(found.job.spec(), retention_ms_), found.row, expire,
-                   found.job.spec().queue()});
+                   state_of(found.job), found.job.spec().queue()});
   }
   std::sort(all.begin(), all.end(), [](const Finished& a, const Finished& b) {
     return std::pair(a.finish_ms, a.row) < std::pair(b.finish_ms, b.row);
   });
-  for (const Finished& job : all) finished_.add(job.queue, job.row, job.expire_ms);
+  for (const Finished& job : all) finished_.add(job.queue, job.row, job.expire_ms, job.end);
   finished_.publish();
 }
 

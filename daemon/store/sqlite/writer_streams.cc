@@ -86,6 +86,7 @@ void Writer::publish() {
   segments_.publish();
   finished_.publish();
   removed_ += std::exchange(removing_, 0);
+  submitted_ += std::exchange(submitting_, 0);
   work_told_ = false;
   oldest_ended_row_ = INT64_MAX;
 }
@@ -114,6 +115,7 @@ void Writer::load() {
   segments_.discard();
   finished_.discard();
   removing_ = 0;
+  submitting_ = 0;
   any_keys_ = database_.query_integer("SELECT EXISTS(SELECT 1 FROM idempotency)") != 0;
 
   Statement jobs(database_,

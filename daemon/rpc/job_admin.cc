@@ -100,6 +100,7 @@ Task<void> JobService::retry(RetryCall& call) {
     co_return;
   }
   auto job = co_await store_.retry(id);
+  if (job.ok()) hub_.on_retried(*job);
   call.finish(std::move(job));
 }
 
@@ -111,6 +112,7 @@ Task<void> JobService::remove(DeleteCall& call) {
   }
   const Status removed = co_await store_.remove(id);
   if (removed.ok()) {
+    hub_.on_removed(id);
     call.finish(v1::DeleteResponse());
   } else {
     call.finish(removed);

@@ -34,6 +34,8 @@ class HubImpl {
   StreamStatePtr state_of(const std::string& job_id);
   StreamState* find(const std::string& job_id);
   void forget_if_unused(StreamState& state);
+  // The job is removed; a new one may have its id.
+  void forget(const std::string& job_id);
 
   void want_append(ProducerImpl& producer) {
     dirty_.push_back(producer);

@@ -164,6 +164,14 @@ void HubImpl::forget_if_unused(StreamState& state) {
   if (found != streams_.end() && found->second.get() == &state) streams_.erase(found);
 }
 
+void HubImpl::forget(const std::string& job_id) {
+  const auto found = streams_.find(to_absl(job_id));
+  if (found == streams_.end()) return;
+  const StreamStatePtr state = found->second;
+  streams_.erase(found);
+  state->forget();
+}
+
 void HubImpl::want_trim(StreamState& state) {
   if (state.unused() || std::exchange(state.trim_wanted, true)) return;
   trims_.push_back(state.shared_from_this());
@@ -198,6 +206,16 @@ Task<StatusOr<std::unique_ptr<Subscription>>> StreamHub::open(WatchOptions optio
 void StreamHub::on_finished(const v1::Job& job) {
   impl_->check_thread();
   if (internal::StreamState* state = impl_->find(job.spec().id())) state->learn(job);
+}
+
+void StreamHub::on_retried(const v1::Job& job) {
+  impl_->check_thread();
+  if (internal::StreamState* state = impl_->find(job.spec().id())) state->learn(job);
+}
+
+void StreamHub::on_removed(const std::string& job_id) {
+  impl_->check_thread();
+  impl_->forget(job_id);
 }
 
 void StreamHub::on_progress(const std::string& job_id, const v1::Progress& progress) {

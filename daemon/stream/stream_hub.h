@@ -57,6 +57,10 @@ class StreamHub {
 
   // Told by the store's listener (the worker forwards it; see daemon.cc).
   void on_finished(const v1::Job& job);
+  // A dead job was queued again: its readers wait for the new attempt.
+  void on_retried(const v1::Job& job);
+  // A finished job was removed: its readers get NOT_FOUND, and a new job may have its id.
+  void on_removed(const std::string& job_id);
   // A job's progress changed; readers get the latest value.
   void on_progress(const std::string& job_id, const v1::Progress& progress);
 

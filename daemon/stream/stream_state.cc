@@ -24,8 +24,16 @@ void StreamState::learn(const v1::Job& job) {
   committed = std::max(committed, job.last_sequence());
   attempt_sequence = std::max(attempt_sequence, job.attempt_sequence());
   if (progress_version == 0 && job.has_progress()) set_progress(job.progress());
-  if (job.has_outcome() && !finished) {
+  const bool was_dead = finished && finished->state() == v1::JOB_STATE_DEAD;
+  // Only a dead job runs again; until it is taken it is of the attempt that ended.
+  const bool news = !finished || job.attempt() > finished_attempt_ ||
+                    (job.attempt() == finished_attempt_ && was_dead &&
+                     (job.has_outcome() ? job.state() != v1::JOB_STATE_DEAD
+                                        : job.state() == v1::JOB_STATE_QUEUED));
+  if (news) finished.reset();
+  if (news && job.has_outcome()) {
     finished.emplace();
+    finished_attempt_ = job.attempt();
     finished->set_state(job.state());
     *finished->mutable_outcome() = job.outcome();
     finished->set_last_sequence(job.last_sequence());
@@ -162,6 +170,22 @@ void StreamState::on_trimmed(uint64_t first) {
     reader.held_from = 0;
   });
   producer->update();
+}
+
+void StreamState::forget() {
+  removed = true;
+  std::vector<Reader*> readers;
+  readers_.for_each([&](Reader& reader) { readers.push_back(&reader); });
+  for (Reader* reader : readers) {
+    reader->detached = removed_error();
+    reader->wake.set();
+    remove(*reader);
+  }
+}
+
+Status StreamState::removed_error() const {
+  return make_status(StatusCode::kNotFound,
+                     "job " + job_id_ + " was removed: nothing is left of it to read");
 }
 
 void StreamState::fire() {

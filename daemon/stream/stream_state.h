@@ -58,6 +58,9 @@ class StreamState final : public ListNode<StreamState>,
   void remove(Reader& reader);
   void on_credit(Reader& reader);
   void wake_readers();
+  // The job is removed: its readers are detached with removed_error(), and none can be added.
+  void forget();
+  Status removed_error() const;
 
   // When the stream is full: cuts off what every reader has passed. As long as that is nothing, the
   // slowest readers use up the limits::kSlowReaderMs they have before they are detached.
@@ -85,6 +88,7 @@ class StreamState final : public ListNode<StreamState>,
   v1::Progress progress;
   uint64_t progress_version = 0;
   bool trim_wanted = false;
+  bool removed = false;
 
  private:
   void fire() override;
@@ -94,6 +98,7 @@ class StreamState final : public ListNode<StreamState>,
 
   HubImpl& hub_;
   const std::string job_id_;
+  uint64_t finished_attempt_ = 0;  // the one `finished` is of
   IntrusiveList<Reader, Reader> readers_;
   size_t tail_bytes_ = 0;
 };

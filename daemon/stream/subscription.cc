@@ -23,6 +23,7 @@ SubscriptionImpl::~SubscriptionImpl() {
 }
 
 Status SubscriptionImpl::start(const v1::Job& job) {
+  if (state_->removed) return state_->removed_error();
   state_->learn(job);
   const uint64_t from = options_.from_sequence;
   if (from != 0 && (from < state_->first_sequence || from > state_->committed + 1)) {
@@ -58,6 +59,7 @@ std::optional<v1::Event> SubscriptionImpl::take_position() {
   if (options_.from_sequence != 0 || cursor == 1 || cursor <= limit()) return std::nullopt;
   v1::Event event;
   event.mutable_chunks()->set_first_sequence(cursor);
+  delivered_ = true;  // from here on it notices what is left out
   return event;
 }
 
@@ -121,6 +123,13 @@ Task<Status> SubscriptionImpl::load_page() {
   Task<StatusOr<StreamPage>> read =
       hub_.store().read(options_.job_id, from, limits::kReadBatchBytes);
   StatusOr<StreamPage> page = co_await read;
+  if (page.status().code() == StatusCode::kNotFound && state_->finished) {
+    // Kept no longer than to its end. How it ended is known still, and its last_sequence tells the
+    // reader that chunks are missing.
+    page_.clear();
+    cursor = std::max(state_->committed, state_->finished->last_sequence()) + 1;
+    co_return absl::OkStatus();
+  }
   if (!page.ok()) co_return page.status();
   if (page->blocks.empty()) {
     co_return make_status(StatusCode::kDataLoss, "the store has lost chunk " +

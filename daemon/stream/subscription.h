@@ -30,8 +30,10 @@ class Subscription {
   virtual ~Subscription() = default;
 
   // The next events, neighbouring chunks coalesced up to about 256 KiB. Nothing after the Finished
-  // event. Errors: RESOURCE_EXHAUSTED when this reader held a full stream for too long;
-  // OUT_OF_RANGE when what it would read next has been trimmed; UNAVAILABLE.
+  // event. A job that keeps nothing after its end can be gone before a reader has all of it: then
+  // Finished comes with a last_sequence beyond the last chunk delivered.
+  // Errors: RESOURCE_EXHAUSTED when this reader held a full stream for too long; NOT_FOUND when the
+  // job was removed; OUT_OF_RANGE when what it would read next has been trimmed; UNAVAILABLE.
   virtual Task<StatusOr<std::optional<v1::Event>>> next() = 0;
 
   // The job has ended: next() gives the rest without waiting for anything but credit.

@@ -24,6 +24,8 @@ Dispatcher::~Dispatcher() { EventLoop::current()->disarm(*this); }
 
 size_t Dispatcher::wanted() const {
   if (draining_ || paused_ || !work_likely_) return 0;
+  // Jobs whose ends cannot be stored would pile up.
+  if (store_down_ && !settlements_.empty()) return 0;
   if (resident_ >= options_.max_resident || resident_bytes_ >= options_.max_resident_bytes) {
     return 0;
   }
@@ -45,6 +47,7 @@ Task<void> Dispatcher::run() {
       Task<bool> settle = settle_and_take();
       available = co_await settle;
     }
+    store_down_ = !available;
     if (available) {
       delay = kRetryMin;
       continue;

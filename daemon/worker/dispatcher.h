@@ -56,7 +56,7 @@ class Dispatcher final : private Timer {
   Dispatcher& operator=(const Dispatcher&) = delete;
 
   // Until draining, and everything it took has been told to the store. While the store is
-  // UNAVAILABLE it keeps what is to be told and tries again.
+  // UNAVAILABLE it keeps what is to be told and tries again; it takes nothing until it is told.
   Task<void> run();
 
   void settle(Settlement settlement);
@@ -96,6 +96,7 @@ class Dispatcher final : private Timer {
   size_t resident_ = 0;        // taken, and the store does not know yet how they ended
   size_t resident_bytes_ = 0;  // payloads of running attempts
   bool paused_ = false;
+  bool store_down_ = false;  // the last call to it failed
   bool work_likely_ = true;  // at the start the store may hold jobs from before
   bool draining_ = false;
   DispatcherStats stats_;

@@ -28,6 +28,8 @@ class OutageStore final : public testing::StoreWrapper {
     most_asked = std::max(most_asked, take.max_jobs);
     most_settled = std::max(most_settled, settlements.size());
     ++calls;
+    if (was_down && !settlements.empty()) asked_beside += take.max_jobs;
+    was_down = down;
     if (down) {
       co_await yield_now();
       co_return unavailable();
@@ -52,6 +54,8 @@ class OutageStore final : public testing::StoreWrapper {
     co_return co_await next;
   }
   bool down = false;
+  bool was_down = false;    // at the last call
+  size_t asked_beside = 0;  // jobs, with ends that could not be stored the time before
   size_t most_asked = 0;
   size_t most_settled = 0;
   size_t calls = 0;
@@ -91,6 +95,30 @@ CORO_TEST(Outage, SettlementsAreKeptAndToldLater) {
     const v1::Finished end = co_await bed.finished(id);
     EXPECT_EQ(end.outcome().result(), "done");
     EXPECT_EQ(runs, 1);
+  };
+  co_await with_bed(std::move(outage.options), std::move(registry), body);
+}
+
+CORO_TEST(Outage, NothingIsTakenWhileEndsCannotBeStored) {
+  Outage outage;
+  Registry registry;
+  auto handler = [](Job job) -> Task<void> {
+    if (job.payload() == "first") co_await job.sleep(std::chrono::milliseconds(10));
+  };
+  registry.add("it", make_handler(handler));
+  OutageStore& store = *outage.store;
+  auto body = [&](WorkerBed& bed) -> Task<void> {
+    const std::string first = co_await bed.submit("it", "first");
+    co_await settle_down();
+    store.down = true;
+    const std::string second = co_await bed.submit("it");
+    co_await sleep_for(std::chrono::seconds(10));
+    EXPECT_EQ(bed.worker.stats().settlements_pending, 1u);
+    store.down = false;
+    co_await bed.finished(first);
+    co_await bed.finished(second);
+    EXPECT_EQ(store.asked_beside, 0u);
+    EXPECT_EQ(bed.worker.stats().succeeded, 2u);
   };
   co_await with_bed(std::move(outage.options), std::move(registry), body);
 }

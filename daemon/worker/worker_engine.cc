@@ -111,7 +111,7 @@ Task<void> WorkerEngine::Impl::run() {
       ~InUse() { group = nullptr; }
     } in_use{group_};
     group_ = &group;
-    group.start([this] { return save_progress(); });
+    group.start([this] { return save_progress(); }).set_name("worker: progress");
     co_await dispatcher_.run();
     group.cancel(CancelReason::kShutdown);
   };

@@ -2,6 +2,7 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <stdexcept>
 
 #include <weft/base/limits.h>
 #include <weft/runtime/plain_work.h>
@@ -63,8 +64,12 @@ void Job::log(std::string_view message) const {
 
 TaskGroup& Job::group() const {
   PlainWork::refuse("a weft::Job");
-  WEFT_CHECK(context_->group != nullptr, "a job starts tasks while its handler runs");
-  return *context_->group;
+  TaskGroup* group = context_->group;
+  // Once the last task has ended nobody would join another one.
+  if (group == nullptr || (context_->handler_ended && group->running() == 0)) {
+    throw std::logic_error("job.start() after the end of the job's handler: start tasks before");
+  }
+  return *group;
 }
 Executor& Job::executor() const {
   PlainWork::refuse("a weft::Job");
@@ -84,7 +89,8 @@ Task<void> wait_for_room(JobContext& context) {
     co_await producer.wait_for_room();  // its turn only
     co_return;
   }
-  co_await context.parked(producer.wait_for_room());
+  // A plain handler's slices come to their end by themselves when there is no room.
+  co_await context.parked(producer.wait_for_room(), internal::JobContext::Beside::kHelped);
 }
 
 TaskMark::TaskMark(std::shared_ptr<JobContext> context) : context_(std::move(context)) {

@@ -71,14 +71,16 @@ class Job {
   }
   // Starts function(args…), which returns a Task<void>, beside the handler. It is copied into the
   // task with its arguments. When the handler ends, tasks still running are cancelled and joined;
-  // if one throws, the job fails with it.
+  // if one throws, the job fails with it. Errors: throws std::logic_error when the handler and all
+  // tasks it had started have ended.
   template <typename F, typename... Args>
   void start(F function, Args... args) const {
     auto run = [mark = internal::TaskMark(context_), function = std::move(function)](
                    Args... given) mutable { return std::invoke(function, std::move(given)...); };
     group().start(std::move(run), std::move(args)...);
   }
-  // Holds no slot meanwhile, unless the handler or another task it has started goes on working.
+  // Holds no slot meanwhile, unless the handler or another task it has started goes on working. In
+  // all_of, any_of and groups of the handler's own the slot is kept: others in there may work.
   Task<void> sleep(std::chrono::nanoseconds delay) const;
   // The next value sent to this job; waits for it, as sleep() does. In the order sent, each once;
   // what it takes a later co_yield does not get. A new attempt gets all of them again. Nothing: the

@@ -36,16 +36,35 @@ void JobContext::task_ended() {
   if (parked_ > 0 && parked_ >= tasks_) give_slot_back();
 }
 
-Task<void> JobContext::parked(Task<void> wait) {
+// Whether all of the handler, or of a task it started, waits when the running task does.
+bool JobContext::stands_for_a_task(Beside beside) const {
+  const TaskContext* task = EventLoop::current()->context();
+  const CancelScope& base = group != nullptr ? group->scope() : scope_;
+  const CancelScope* outermost = nullptr;
+  for (const CancelScope* scope = task->scope(); scope != &base; scope = scope->parent()) {
+    if (scope == nullptr || scope->owner() != task) return false;
+    outermost = scope;
+  }
+  if (outermost == nullptr || beside == Beside::kHelped) return true;
+  size_t count = 0;
+  auto add = [&](const TaskContext&) { ++count; };
+  const_cast<CancelScope*>(outermost)->for_each_task(add);  // its parent() is const, it is not
+  return count == 1;
+}
+
+Task<void> JobContext::parked(Task<void> wait, Beside beside) {
   std::exception_ptr cut_short;
-  ++parked_;
-  if (parked_ >= tasks_) give_slot_back();
+  const bool counts = stands_for_a_task(beside);
+  if (counts) {
+    ++parked_;
+    if (parked_ >= tasks_) give_slot_back();
+  }
   try {
     co_await wait;
   } catch (...) {
     cut_short = std::current_exception();
   }
-  --parked_;
+  if (counts) --parked_;
   try {
     if (!has_slot_ && producer_ && !scope_.cancelled()) co_await take_slot_again();
   } catch (const Cancelled&) {  // the job is; what it awaits next says so

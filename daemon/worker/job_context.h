@@ -76,7 +76,10 @@ class JobContext : public ListNode<JobContext> {
   // Awaits what needs no slot: the job gives its slot back when its handler and all tasks it has
   // started do so, and has one again before the first of them goes on. A wait that is cut short by
   // a scope of the handler's own takes the slot again too; one of a cancelled job only unwinds.
-  Task<void> parked(Task<void> wait);
+  // Waits of tasks in the handler's own groups do not count, nor do waits beside such tasks, except
+  // with kHelped: then these only help this very wait.
+  enum class Beside : uint8_t { kWorkers, kHelped };
+  Task<void> parked(Task<void> wait, Beside beside = Beside::kWorkers);
   // Tasks that the handler has started come and go.
   void task_started() { ++tasks_; }
   void task_ended();
@@ -94,15 +97,17 @@ class JobContext : public ListNode<JobContext> {
 
   // Set by whoever may know of sends that are in the store already.
   bool sends_stored = false;
-  std::string cancel_reason;  // as the user gave it
+  bool handler_ended = false;  // its children may be on their way out yet
+  std::string cancel_reason;   // as the user gave it
   std::string result;
   JobType* type = nullptr;  // what its worker keeps of all jobs like this one
   StartGate::Place type_place;
   StartGate::Place suspect_place;
   int64_t started_ns = -1;     // -1: not yet
-  TaskGroup* group = nullptr;  // of the handler and its children, while it runs
+  TaskGroup* group = nullptr;  // of the handler and its children, until all of them are joined
 
  private:
+  bool stands_for_a_task(Beside beside) const;
   void give_slot_back();
   Task<void> take_slot_again();
 

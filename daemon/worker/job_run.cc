@@ -55,6 +55,11 @@ Task<void> execute(ContextPtr context, const Handler* handler) {
   if (timeout.count() > 0) scope.set_deadline_after(timeout);
   if (context->sends_stored) co_await load_sends(*context);
   std::exception_ptr error;
+  // Tasks that are still to be joined may take one more step, and start others in it.
+  struct InUse {
+    JobContext& context;
+    ~InUse() { context.group = nullptr; }
+  } in_use(*context);
   auto body = [&](TaskGroup& group) -> Task<void> {
     context->group = &group;
     try {
@@ -62,7 +67,7 @@ Task<void> execute(ContextPtr context, const Handler* handler) {
     } catch (...) {
       error = std::current_exception();
     }
-    context->group = nullptr;
+    context->handler_ended = true;
     group.cancel(CancelReason::kSiblingFailed);
   };
   co_await with_group(body);  // throws what one of the tasks threw, which came first

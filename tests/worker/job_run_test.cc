@@ -129,6 +129,35 @@ CORO_TEST(JobRun, ThrowingOutsideOfACoroutineMakesTheJobDead) {
   EXPECT_EQ(job.outcome().error_message(), "at once");
 }
 
+// A task that has its answer when the handler ends takes one more step.
+CORO_TEST(JobRun, TaskStartedAfterTheHandlersEndDoesNotRun) {
+  Event go;
+  bool late = false;
+  bool ran = false;
+  std::optional<Job> kept;
+  auto handler = [&](Job job) -> Task<void> {
+    kept = job;
+    auto starts_late = [&](Job starting) -> Task<void> {
+      co_await go.wait();
+      late = true;
+      auto never = [&]() -> Task<void> {
+        ran = true;
+        co_return;
+      };
+      starting.start(never);
+    };
+    job.start(starts_late, job);
+    co_await yield_now();
+    go.set();
+  };
+  const v1::Job job = co_await outcome_of(handler);
+  EXPECT_EQ(job.state(), v1::JOB_STATE_SUCCEEDED);
+  EXPECT_TRUE(late);
+  EXPECT_FALSE(ran);
+  auto nothing = []() -> Task<void> { co_return; };
+  EXPECT_THROW(kept->start(nothing), std::logic_error);
+}
+
 CORO_TEST(JobRun, ThrowingACancellationNobodyAskedForMakesTheJobDead) {
   auto handler = [](Job) -> Task<void> {
     co_await yield_now();

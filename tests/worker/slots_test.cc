@@ -153,6 +153,70 @@ CORO_TEST(Slots, LastWorkingTaskGivesTheSlotBackAtItsEnd) {
   co_await with_bed(one_slot(), std::move(registry), body);
 }
 
+CORO_TEST(Slots, JobKeepsItsSlotWhileWorkRunsBesideASleepInAGroupOfItsOwn) {
+  std::atomic<bool> started = false;
+  std::atomic<bool> release = false;
+  Event go;
+  Registry registry;
+  auto all = [&](Job job) -> Task<void> {
+    auto work = [&](Job working) -> Task<void> {
+      co_await working.offload([&] {
+        started = true;
+        release.wait(false);
+      });
+    };
+    co_await all_of(job.sleep(std::chrono::seconds(1)), work(job));
+  };
+  auto group = [&](Job job) -> Task<void> {
+    auto body = [&](TaskGroup& tasks) -> Task<void> {
+      tasks.start([&]() -> Task<void> { co_await go.wait(); });
+      co_await job.sleep(std::chrono::seconds(1));
+    };
+    co_await with_group(body);
+  };
+  registry.add("all", make_handler(all));
+  registry.add("group", make_handler(group));
+  auto body = [&](WorkerBed& bed) -> Task<void> {
+    const std::string first = co_await bed.submit("all");
+    while (!started) co_await yield_now();  // virtual time stands still beside the executor
+    EXPECT_EQ(bed.worker.stats().slots_used, 1u);
+    release = true;
+    release.notify_all();
+    co_await bed.finished(first);
+    const std::string second = co_await bed.submit("group");
+    co_await settle_down();
+    EXPECT_EQ(bed.worker.stats().slots_used, 1u);
+    go.set();
+    co_await bed.finished(second);
+    EXPECT_EQ(bed.worker.stats().slots_used, 0u);
+  };
+  co_await with_bed(one_slot(), std::move(registry), body);
+}
+
+CORO_TEST(Slots, SleepsInAGroupDoNotStandForATaskThatWorks) {
+  Event go;
+  Registry registry;
+  auto handler = [&](Job job) -> Task<void> {
+    auto work = [&]() -> Task<void> { co_await go.wait(); };
+    job.start(work);
+    co_await all_of(job.sleep(std::chrono::seconds(1)), job.sleep(std::chrono::seconds(1)));
+    co_await job.sleep(std::chrono::seconds(1));
+  };
+  registry.add("it", make_handler(handler));
+  auto body = [&](WorkerBed& bed) -> Task<void> {
+    const std::string id = co_await bed.submit("it");
+    co_await settle_down();
+    EXPECT_EQ(bed.worker.stats().slots_used, 1u);
+    co_await sleep_for(std::chrono::milliseconds(1500));
+    EXPECT_EQ(bed.worker.stats().slots_used, 1u);
+    go.set();
+    co_await settle_down();
+    EXPECT_EQ(bed.worker.stats().slots_used, 0u);  // the handler's own sleep is the last
+    co_await bed.finished(id);
+  };
+  co_await with_bed(one_slot(), std::move(registry), body);
+}
+
 // A queue that floods the executor does not make another queue's jobs wait behind all of its own.
 CORO_TEST(Slots, QueuesShareTheExecutorFairly) {
   std::atomic<bool> release = false;

@@ -8,6 +8,7 @@ namespace weft {
 namespace {
 
 constexpr int64_t kSecond_ms = 1000;
+constexpr size_t kTidySecond = 16;     // the same, of one second
 constexpr size_t kTidyEntries = 1000;  // of jobs that left, beside as many as there are jobs
 
 }  // namespace
@@ -53,6 +54,12 @@ std::vector<int64_t> FinishedJobs::expired(int64_t now_ms, size_t max_jobs) cons
   return ages;
 }
 
+size_t FinishedJobs::entries() const {
+  size_t count = 0;
+  for (const auto& [second, bucket] : by_expiry_) count += bucket.entries.size();
+  return count;
+}
+
 void FinishedJobs::publish() {
   for (const Change& change : changes_) {
     if (change.added) {
@@ -93,7 +100,13 @@ void FinishedJobs::erase(int64_t age) {
   jobs_.erase(found);
   --counts_[job.end];
   const auto second = by_expiry_.find(job.expire_ms / kSecond_ms);
-  if (--second->second.jobs == 0) by_expiry_.erase(second);
+  if (--second->second.jobs == 0) {
+    by_expiry_.erase(second);
+  } else if (std::vector<Entry>& entries = second->second.entries;
+             entries.size() > 2 * second->second.jobs + kTidySecond) {
+    std::erase_if(entries, [this](const Entry& entry) { return !is_current(entry); });
+    entries.shrink_to_fit();
+  }
   Queue& queue = *job.queue;
   if (--queue.jobs == 0) {
     queues_.erase(std::string(queue.name));

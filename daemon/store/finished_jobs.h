@@ -42,7 +42,9 @@ class FinishedJobs {
   // Up to `max_jobs` whose time is over.
   std::vector<int64_t> expired(int64_t now_ms, size_t max_jobs) const;
   size_t size() const { return jobs_.size(); }
-  // Of those, the ones that ended so.
+  // What the orders by time hold, jobs that left included.
+  size_t entries() const;
+  // Of those kept, the ones that ended so.
   size_t count(JobState end) const {
     const auto found = counts_.find(end);
     return found == counts_.end() ? 0 : found->second;

@@ -17,6 +17,7 @@ struct StoreOptions {
   size_t queued_per_queue = limits::kQueuedPerQueue;
   size_t queue_ops = limits::kStoreQueueOps;
   size_t queue_bytes = limits::kStoreQueueBytes;
+  size_t read_bytes = limits::kStoreQueueBytes;  // answers of reads under way, at their largest
   size_t take_bytes = limits::kTakeBytes;
   size_t finished_per_queue = limits::kFinishedPerQueue;
   int64_t retention_ms = limits::kRetentionMs;        // of jobs that do not say
@@ -40,6 +41,7 @@ struct StoreStats {
   uint64_t cancelled_jobs = 0;
   uint64_t suspect_jobs = 0;  // queued or running
   uint64_t removed_jobs = 0;  // by retention, since it was opened
+  uint64_t read_bytes = 0;    // that the answers of reads under way can take
   // Not OK while it cannot commit (a full disk): submissions are refused, settlements wait.
   Status health;
   // Not OK while new submissions are refused because the disk is nearly full. As of the last commit

@@ -105,6 +105,28 @@ TEST_F(SmallDisk, AFullDiskRefusesSubmissionsLosesNothingAndMends) {
   });
 }
 
+TEST_F(SmallDisk, ACommitThatWritesNothingMendsNothing) {
+  session([this](Harness& h) -> Task<void> {
+    const v1::Job job = co_await h.run_one();
+    fill(0);
+    const std::string result(64 << 10, 'x');
+    const Status settled =
+        co_await h.settle(Harness::token_of(job), v1::JOB_STATE_SUCCEEDED, 0, result);
+    EXPECT_EQ(settled.code(), StatusCode::kUnavailable) << settled;
+    for (int i = 0; i < 5; ++i) {
+      const auto swept = co_await h.store().sweep(10);
+      EXPECT_EQ(swept.status().code(), StatusCode::kUnavailable) << swept.status();
+      EXPECT_GT(retry_ms_of(swept.status()), 0);
+      EXPECT_FALSE(h.store().stats().health.ok());
+      EXPECT_EQ(h.store().stats().running_jobs, 1u);
+    }
+    free_space();
+    // Asked for at once, not only when the store tries by itself.
+    co_await h.must(h.settle(Harness::token_of(job), v1::JOB_STATE_SUCCEEDED, 0, result));
+    EXPECT_TRUE(h.store().stats().health.ok());
+  });
+}
+
 TEST_F(SmallDisk, EverythingAcknowledgedIsThereAfterTheDiskFilledUp) {
   std::vector<std::string> acknowledged;
   session([&](Harness& h) -> Task<void> {

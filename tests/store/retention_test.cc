@@ -2,6 +2,11 @@
 #include <gmock/gmock.h>
 #include <sqlite3.h>
 
+#include <chrono>
+#include <string_view>
+
+#include <weft/base/limits.h>
+#include <weft/runtime/sleep.h>
 #include <weft/store/sqlite/schema.h>
 
 #include "tests/store/store_file.h"
@@ -69,6 +74,40 @@ TEST_F(SqliteRetention, ARemovedStreamDoesNotComeBackInSharedSegments) {
     co_await h.must(h.store().remove("stays-job-1"));
   });
   EXPECT_EQ(query("SELECT count(*) FROM segment"), 0);
+}
+
+TEST_F(SqliteRetention, ASweepsTransactionsAreBoundedByBytes) {
+  options_.take_bytes = std::string_view("payload").size();
+  session([](Harness& h) -> Task<void> {
+    for (int i = 0; i < 5; ++i) co_await run_and_settle(h, "finished-" + std::to_string(i));
+    co_await sleep_for(std::chrono::milliseconds(limits::kRetentionMs));
+    uint64_t before = h.store().stats().commits;
+    auto swept = co_await h.store().sweep(2);
+    EXPECT_EQ(swept.value_or(0), 2u);
+    EXPECT_EQ(h.store().stats().commits - before, 2u);
+    before = h.store().stats().commits;
+    swept = co_await h.store().sweep(10);
+    EXPECT_EQ(swept.value_or(0), 3u) << "it goes on until all are gone";
+    EXPECT_EQ(h.store().stats().commits - before, 3u);
+    EXPECT_EQ(h.store().stats().removed_jobs, 5u);
+  });
+}
+
+TEST_F(SqliteRetention, ATrimIsBoundedByBytesToo) {
+  options_.take_bytes = std::string_view("payload").size();
+  options_.finished_per_queue = 1;
+  session([](Harness& h) -> Task<void> {
+    std::vector<Settlement> settlements;
+    for (int i = 0; i < 4; ++i) {
+      const v1::Job job = co_await h.run_one();
+      settlements.emplace_back(Harness::token_of(job), v1::JOB_STATE_SUCCEEDED, v1::Outcome(), 0);
+    }
+    co_await h.must(h.store().settle_and_take(std::move(settlements), TakeRequest()));
+    EXPECT_EQ(h.store().stats().finished_jobs, 4u);
+    co_await run_and_settle(h, "another-1");
+    EXPECT_EQ(h.store().stats().removed_jobs, 1u);
+    EXPECT_EQ(h.store().stats().finished_jobs, 4u);
+  });
 }
 
 TEST_F(SqliteRetention, TheOrderOfTheFinishedSurvivesAReopening) {

@@ -242,6 +242,40 @@ TEST_F(SqliteStore, LogIsWrittenBackWhenItIsLong) {
   });
 }
 
+TEST_F(SqliteStore, AnswersOfReadsTakeNoMoreRoomThanTheirOwn) {
+  options_.read_bytes = 10 << 20;  // two of jobs with their results, not three
+  session([this](Harness& h) -> Task<void> {
+    co_await h.add(Harness::make_spec_with_id("waiting-job-1"));
+    constexpr int kReads = 20;
+    int answered = 0;
+    uint64_t most = 0;
+    auto body = [&](TaskGroup& group) -> Task<void> {
+      for (int i = 0; i < kReads; ++i) {
+        group.start(
+            [](Harness* harness, int* count) -> Task<void> {
+              const v1::Job job = co_await harness->get("waiting-job-1");
+              EXPECT_EQ(job.state(), v1::JOB_STATE_QUEUED);
+              ++*count;
+            },
+            &h, &answered);
+      }
+      while (answered < kReads) {
+        most = std::max(most, h.store().stats().read_bytes);
+        co_await yield_now();
+      }
+    };
+    co_await with_group(body);
+    EXPECT_GT(most, 2 * limits::kResultBytes);
+    EXPECT_LE(most, options_.read_bytes);
+    EXPECT_EQ(h.store().stats().read_bytes, 0u);
+    // What could be larger than all the room has it to itself.
+    const auto page = co_await h.store().list({}, "", 1000);
+    EXPECT_TRUE(page.ok() && page->jobs.size() == 1) << page.status();
+    co_await h.must(h.store().read_sends("waiting-job-1", 0));
+    co_await h.must(h.store().read("waiting-job-1", 0, 100 << 20));
+  });
+}
+
 TEST_F(SqliteStore, CancelledCallersLeaveTheStoreWhole) {
   session([](Harness& h) -> Task<void> {
     for (int round = 0; round < 20; ++round) {

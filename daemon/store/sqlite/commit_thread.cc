@@ -35,6 +35,16 @@ CommitThread::CommitThread(BatchReceiver& receiver, Database& database, Writer& 
 
 BatchResult CommitThread::process(OperationList batch) {
   BatchResult result;
+  // A batch that writes nothing would seem to have mended it, and every one that fails makes memory
+  // anew.
+  if (!health_.ok() && !can_write()) {
+    for (const auto& operation : batch) operation->fail(health_);
+    result.error = health_;
+    result.operations = std::move(batch);
+    result.stats = stats();
+    result.has_stats = true;
+    return result;
+  }
   Durability durability = Durability::kProcess;
   size_t items = 0;
   for (const auto& operation : batch) {
@@ -42,12 +52,9 @@ BatchResult CommitThread::process(OperationList batch) {
     items += operation->items;
   }
   writer_.set_admission(free_disk_.check(std::chrono::steady_clock::now()));
-  bool begun = false;
-  if (!broken_) {
-    use_durability(durability);
-    begin_.run();
-    begun = database_.ok();
-  }
+  use_durability(durability);
+  begin_.run();
+  const bool begun = database_.ok();
   if (begun) {
     OperationContext context{.writer = &writer_, .reader = nullptr};
     int64_t wall_ns = 0;
@@ -68,7 +75,7 @@ BatchResult CommitThread::process(OperationList batch) {
     exit_if_fatal();
     const Status status = cannot_commit();
     const bool disk_full = is_disk_full(database_.code());
-    broken_ = !recover_from_error(begun || broken_);
+    broken_ = !recover_from_error(begun);
     // What the log holds already can go into the file: then its room is used again.
     if (disk_full && !broken_) checkpoint(SQLITE_CHECKPOINT_PASSIVE);
     set_health(status);
@@ -121,16 +128,20 @@ std::chrono::milliseconds CommitThread::patience() const {
   return std::chrono::milliseconds(health_.ok() ? 0 : kRetryMs);
 }
 
-void CommitThread::on_idle() {
-  // A transaction that has to write a page.
+void CommitThread::on_idle() { can_write(); }
+
+bool CommitThread::can_write() {
   if (broken_) broken_ = !recover_from_error(true);
-  if (broken_) return;
+  if (broken_) return false;
   begin_.run();
   database_.exec(("PRAGMA user_version=" + std::to_string(schema_version())).c_str());
   commit_.run();
-  if (database_.ok()) return set_health(absl::OkStatus());
+  const bool written = database_.ok();
+  set_health(written ? absl::OkStatus() : cannot_commit());
+  if (written) return true;
   exit_if_fatal();
   broken_ = !recover_from_error(false);
+  return false;
 }
 
 bool CommitThread::recover_from_error(bool memory_differs) {

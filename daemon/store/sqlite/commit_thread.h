@@ -12,8 +12,8 @@ namespace weft {
 
 // Owns the writing connection's transactions and the checkpoints between them. A transaction that
 // fails is rolled back, memory is read from the file again, and every operation in it is answered
-// UNAVAILABLE. A failed fsync or a damaged file ends the process with a message: nobody can know
-// what is stored.
+// UNAVAILABLE; until a page can be written again, further ones fail at once. A failed fsync or a
+// damaged file ends the process with a message: nobody can know what is stored.
 class CommitThread final : public OperationThread {
  public:
   CommitThread(BatchReceiver& receiver, Database& database, Writer& writer,
@@ -35,6 +35,8 @@ class CommitThread final : public OperationThread {
   Status cannot_commit() const;
   void use_durability(Durability durability);
   void checkpoint(int mode);
+  // Whether a transaction that has to write a page can be committed; says so in health().
+  bool can_write();
   // Makes the connection and memory usable again after an error; false: not yet.
   bool recover_from_error(bool memory_differs);
   void exit_if_fatal() const;

@@ -46,6 +46,12 @@ size_t bytes_of(const v1::JobSpec& spec) { return spec.ByteSizeLong(); }
 size_t bytes_of(const Settlement& settlement) { return settlement.outcome.result().size(); }
 size_t bytes_of(const Append& append) { return append.block->bytes.size(); }
 
+constexpr size_t kListedBytes = 16 << 10;  // of one job in a list, at most: no payload, no result
+constexpr size_t kRecordBytes = 64 << 10;  // of one job beside its payload and its result
+size_t get_bytes(bool with_payload) {
+  return kRecordBytes + limits::kResultBytes + (with_payload ? limits::kPayloadBytes : 0);
+}
+
 template <typename Item>
 size_t bytes_of(const std::vector<Item>& items) {
   size_t bytes = 0;
@@ -63,6 +69,8 @@ class SqliteStore final : public Store, private BatchReceiver {
         queue_bytes_(options.queue_bytes),
         room_(options.queue_ops),
         room_bytes_(options.queue_bytes),
+        read_bytes_(options.read_bytes),
+        answer_bytes_(options.read_bytes),
         writer_(*writing_, segments_, options),
         reader_(*reading_, segments_),
         commit_thread_(*this, *writing_, writer_, options.free_disk_bytes),
@@ -98,6 +106,7 @@ class SqliteStore final : public Store, private BatchReceiver {
   StoreStats stats() const override {
     StoreStats stats = stats_;
     stats.health = commit_thread_.health();
+    stats.read_bytes = read_bytes_ - answer_bytes_.free();
     return stats;
   }
 
@@ -119,7 +128,7 @@ class SqliteStore final : public Store, private BatchReceiver {
       }
       return answers;
     };
-    return perform(commits_, std::move(run), items, bytes);
+    return perform(std::move(run), items, bytes);
   }
 
   Task<StatusOr<Taken>> settle_and_take(std::vector<Settlement> settlements,
@@ -136,7 +145,7 @@ class SqliteStore final : public Store, private BatchReceiver {
       context.writer->take(take, wall_ns, taken.jobs);
       return StatusOr<Taken>(std::move(taken));
     };
-    return perform(commits_, std::move(run), items, bytes, durability);
+    return perform(std::move(run), items, bytes, durability);
   }
 
   Task<std::vector<Status>> release(std::vector<Token> tokens) override {
@@ -144,7 +153,7 @@ class SqliteStore final : public Store, private BatchReceiver {
     auto run = [tokens = std::move(tokens), wall_ns = wall_ns()](OperationContext& context) {
       return context.writer->release(tokens, wall_ns);
     };
-    return perform(commits_, std::move(run), items, 0);
+    return perform(std::move(run), items, 0);
   }
 
   Task<std::vector<Status>> save_progress(
@@ -157,7 +166,7 @@ class SqliteStore final : public Store, private BatchReceiver {
       }
       return answers;
     };
-    return perform(commits_, std::move(run), items, 0);
+    return perform(std::move(run), items, 0);
   }
 
   Task<StatusOr<v1::CancelResponse>> cancel(std::string job_id, std::string reason) override {
@@ -165,7 +174,7 @@ class SqliteStore final : public Store, private BatchReceiver {
                 wall_ns = wall_ns()](OperationContext& context) {
       return context.writer->cancel(job_id, reason, wall_ns);
     };
-    return perform(commits_, std::move(run), 1, 0);
+    return perform(std::move(run), 1, 0);
   }
 
   Task<std::vector<Status>> append(std::vector<Append> appends) override {
@@ -177,14 +186,14 @@ class SqliteStore final : public Store, private BatchReceiver {
       for (const Append& append : appends) answers.push_back(context.writer->append(append));
       return answers;
     };
-    return perform(commits_, std::move(run), items, bytes, Durability::kProcess);
+    return perform(std::move(run), items, bytes, Durability::kProcess);
   }
 
   Task<Status> trim(std::string job_id, uint64_t first_sequence) override {
     auto run = [job_id = std::move(job_id), first_sequence](OperationContext& context) {
       return context.writer->trim(job_id, first_sequence);
     };
-    return perform(commits_, std::move(run), 1, 0, Durability::kProcess);
+    return perform(std::move(run), 1, 0, Durability::kProcess);
   }
 
   Task<StatusOr<uint64_t>> send(std::string job_id, std::string sender, uint64_t number,
@@ -194,7 +203,7 @@ class SqliteStore final : public Store, private BatchReceiver {
                 value = std::move(value)](OperationContext& context) {
       return context.writer->send(job_id, sender, number, value);
     };
-    return perform(commits_, std::move(run), 1, bytes);
+    return perform(std::move(run), 1, bytes);
   }
 
   void consumed(const Token& token, uint64_t number) override {
@@ -212,7 +221,7 @@ class SqliteStore final : public Store, private BatchReceiver {
     auto run = [job_id = std::move(job_id), with_payload](OperationContext& context) {
       return context.reader->get(job_id, with_payload);
     };
-    return perform(reads_, std::move(run), 1, 0);
+    return look_up(std::move(run), get_bytes(with_payload));
   }
 
   Task<StatusOr<StreamPage>> read(std::string job_id, uint64_t from_sequence,
@@ -220,14 +229,14 @@ class SqliteStore final : public Store, private BatchReceiver {
     auto run = [job_id = std::move(job_id), from_sequence, max_bytes](OperationContext& context) {
       return context.reader->read(job_id, from_sequence, max_bytes);
     };
-    return perform(reads_, std::move(run), 1, max_bytes);
+    return look_up(std::move(run), std::max(max_bytes, limits::kChunkBytes));
   }
 
   Task<StatusOr<std::vector<StoredSend>>> read_sends(std::string job_id, uint64_t after) override {
     auto run = [job_id = std::move(job_id), after](OperationContext& context) {
       return context.reader->read_sends(job_id, after);
     };
-    return perform(reads_, std::move(run), 1, 0);
+    return look_up(std::move(run), limits::kKeptSends * limits::kSendBytes);
   }
 
   Task<StatusOr<JobPage>> list(JobFilter filter, std::string position, size_t max_jobs) override {
@@ -235,28 +244,34 @@ class SqliteStore final : public Store, private BatchReceiver {
                 max_jobs](OperationContext& context) {
       return context.reader->list(filter, position, max_jobs);
     };
-    return perform(reads_, std::move(run), 1, 0);
+    return look_up(std::move(run), std::min(max_jobs, limits::kListScan) * kListedBytes);
   }
 
   Task<StatusOr<v1::Job>> retry(std::string job_id) override {
     auto run = [job_id = std::move(job_id)](OperationContext& context) {
       return context.writer->retry(job_id);
     };
-    return perform(commits_, std::move(run), 1, 0);
+    return perform(std::move(run), 1, 0);
   }
 
   Task<Status> remove(std::string job_id) override {
     auto run = [job_id = std::move(job_id), wall_ns = wall_ns()](OperationContext& context) {
       return context.writer->remove(job_id, wall_ns);
     };
-    return perform(commits_, std::move(run), 1, 0);
+    return perform(std::move(run), 1, 0);
   }
 
   Task<StatusOr<size_t>> sweep(size_t max_items) override {
-    auto run = [max_items, wall_ns = wall_ns()](OperationContext& context) {
-      return StatusOr<size_t>(context.writer->sweep(max_items, wall_ns));
-    };
-    return perform(commits_, std::move(run), 1, 0);
+    for (size_t done = 0;;) {
+      auto run = [room = max_items - done, wall_ns = wall_ns()](OperationContext& context) {
+        return StatusOr<Writer::Swept>(context.writer->sweep(room, wall_ns));
+      };
+      Task<StatusOr<Writer::Swept>> part = perform(std::move(run), 1, 0);
+      const StatusOr<Writer::Swept> swept = co_await part;
+      if (!swept.ok()) co_return swept.status();
+      done += swept->items;
+      if (!swept->more || done >= max_items) co_return done;
+    }
   }
 
  private:
@@ -265,8 +280,7 @@ class SqliteStore final : public Store, private BatchReceiver {
   // Waits for room, then for the operation.
   template <typename Run>
   Task<typename FunctionOperation<Run>::Answer> perform(
-      TurnBatch& batch, Run run, size_t items, size_t bytes,
-      Durability durability = Durability::kPower) {
+      Run run, size_t items, size_t bytes, Durability durability = Durability::kPower) {
     own_loop_.enter();
     auto operation = std::make_unique<FunctionOperation<Run>>(std::move(run));
     operation->wall_ns = wall_ns();
@@ -278,7 +292,20 @@ class SqliteStore final : public Store, private BatchReceiver {
     // One that is larger than all the room has it to itself.
     auto byte_permit = co_await room_bytes_.acquire(std::min(bytes, queue_bytes_));
     operation->byte_permit.emplace(std::move(byte_permit));
-    OperationWait<Run> wait(batch, std::move(operation));
+    OperationWait<Run> wait(commits_, std::move(operation));
+    co_return co_await wait;
+  }
+
+  // The same for what only reads. `bytes` is the most that the answer can take; its room is not
+  // that of the writing verbs, so that neither waits for the other.
+  template <typename Run>
+  Task<typename FunctionOperation<Run>::Answer> look_up(Run run, size_t bytes) {
+    own_loop_.enter();
+    auto operation = std::make_unique<FunctionOperation<Run>>(std::move(run));
+    operation->bytes = std::min(bytes, read_bytes_);
+    auto permit = co_await answer_bytes_.acquire(operation->bytes);
+    operation->byte_permit.emplace(std::move(permit));
+    OperationWait<Run> wait(reads_, std::move(operation));
     co_return co_await wait;
   }
 
@@ -327,6 +354,8 @@ class SqliteStore final : public Store, private BatchReceiver {
   const size_t queue_bytes_;
   Semaphore room_;
   Semaphore room_bytes_;
+  const size_t read_bytes_;
+  Semaphore answer_bytes_;
   int64_t quiet_until_ns_ = INT64_MIN;  // of the log
   SegmentLog segments_;
   Writer writer_;

@@ -1,4 +1,6 @@
 // Verbs that change the state of a job.
+#include <absl/container/flat_hash_set.h>
+
 #include <algorithm>
 
 #include <weft/base/check.h>
@@ -45,6 +47,10 @@ Writer::Writer(Database& database, SegmentLog& segments, const StoreOptions& opt
       delete_sends_(database, "DELETE FROM send WHERE job = ?1 AND number <= ?2"),
       select_by_row_(database, kSelectRow),
       select_payload_(database, "SELECT data FROM payload WHERE job = ?1"),
+      // Only lengths are asked for, so SQLite reads none of the bytes.
+      select_bytes_(database,
+                    "SELECT coalesce((SELECT length(data) FROM payload WHERE job = ?1), 0)"
+                    " + coalesce((SELECT length(data) FROM result WHERE job = ?1), 0)"),
       select_key_(database,
                   "SELECT job, fingerprint, expire_ms FROM idempotency"
                   " WHERE queue = ?1 AND name = ?2"),
@@ -168,9 +174,10 @@ void Writer::take(const TakeRequest& request, int64_t wall_ns, std::vector<v1::J
 std::vector<Status> Writer::release(const std::vector<Token>& tokens, int64_t wall_ns) {
   std::vector<Status> answers;
   std::vector<LiveJob*> jobs;
+  absl::flat_hash_set<LiveJob*> seen;
   for (const Token& token : tokens) {
     LiveJob* live = running(token);
-    const bool first = live != nullptr && std::find(jobs.begin(), jobs.end(), live) == jobs.end();
+    const bool first = live != nullptr && seen.insert(live).second;
     answers.push_back(first ? absl::OkStatus() : refuse(token));
     if (first) jobs.push_back(live);
   }

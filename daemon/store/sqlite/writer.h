@@ -68,7 +68,11 @@ class Writer {
                                       int64_t wall_ns);
   StatusOr<v1::Job> retry(const std::string& job_id);
   Status remove(const std::string& job_id, int64_t wall_ns);
-  size_t sweep(size_t max_items, int64_t wall_ns);
+  struct Swept {
+    size_t items = 0;
+    bool more = false;  // it has stopped early
+  };
+  Swept sweep(size_t max_items, int64_t wall_ns);
   Status append(const Append& append);
   Status trim(const std::string& job_id, uint64_t first_sequence);
   StatusOr<uint64_t> send(const std::string& job_id, const std::string& sender, uint64_t number,
@@ -129,8 +133,13 @@ class Writer {
   // The answer to a submission whose key is known; else nothing.
   std::optional<StatusOr<Submitted>> find_key(v1::JobSpec& spec, int64_t wall_ns);
   void delete_rows(int64_t row);
+  // Of its payload and result.
+  size_t stored_bytes(int64_t row);
   // Deletes all that is stored of a job that has ended, but its key.
   void forget(int64_t row, int64_t wall_ns);
+  // The same for several, but stops after about as many bytes as a take has: to delete bytes,
+  // SQLite reads where they stand. Returns how many it forgot.
+  size_t forget_some(const std::vector<int64_t>& rows, int64_t wall_ns);
   // Keeps the key of a job that is forgotten now.
   void keep_key(const v1::Job& job, int64_t row, int64_t wall_ns);
   // Writes the end of a job, or deletes it when nothing is to be kept; tells it, and forgets the
@@ -162,6 +171,7 @@ class Writer {
   Statement delete_sends_;
   Statement select_by_row_;
   Statement select_payload_;
+  Statement select_bytes_;
   Statement select_key_;
   Statement insert_key_;
   Statement expire_key_;

@@ -41,20 +41,40 @@ Status Writer::remove(const std::string& job_id, int64_t wall_ns) {
   return absl::OkStatus();
 }
 
-size_t Writer::sweep(size_t max_items, int64_t wall_ns) {
+Writer::Swept Writer::sweep(size_t max_items, int64_t wall_ns) {
   const int64_t now_ms = wall_ns / kMillisecond_ns;
   const std::vector<int64_t> rows = finished_.expired(now_ms, max_items);
-  for (const int64_t row : rows) forget(row, wall_ns);
-  removing_ += rows.size();
-  if (!any_keys_ || rows.size() == max_items) return rows.size();
-  sweep_keys_.bind(1, now_ms).bind(2, static_cast<int64_t>(max_items - rows.size())).run();
-  return rows.size() + (database_.ok() ? sqlite3_changes64(database_.handle()) : 0);
+  Swept swept;
+  swept.items = forget_some(rows, wall_ns);
+  swept.more = swept.items < rows.size();
+  if (!any_keys_ || swept.more || swept.items == max_items) return swept;
+  sweep_keys_.bind(1, now_ms).bind(2, static_cast<int64_t>(max_items - swept.items)).run();
+  if (database_.ok()) swept.items += sqlite3_changes64(database_.handle());
+  return swept;
+}
+
+size_t Writer::forget_some(const std::vector<int64_t>& rows, int64_t wall_ns) {
+  size_t bytes = 0;
+  size_t count = 0;
+  for (const int64_t row : rows) {
+    if (bytes >= take_bytes_) break;
+    bytes += stored_bytes(row);
+    forget(row, wall_ns);
+    ++count;
+  }
+  removing_ += count;
+  return count;
+}
+
+size_t Writer::stored_bytes(int64_t row) {
+  select_bytes_.bind(1, row);
+  const int64_t bytes = select_bytes_.next() ? select_bytes_.integer(0) : 0;
+  select_bytes_.reset();
+  return static_cast<size_t>(bytes);
 }
 
 void Writer::finish_transaction(int64_t wall_ns) {
-  const std::vector<int64_t> rows = finished_.surplus();
-  for (const int64_t row : rows) forget(row, wall_ns);
-  removing_ += rows.size();
+  forget_some(finished_.surplus(), wall_ns);
   segments_.write(insert_segment_, delete_segment_);
 }
 

@@ -82,7 +82,8 @@ class StoreListener {
 // Cancellation: a cancelled caller stops waiting, but what it asked for may still be committed.
 // Errors, of every verb: UNAVAILABLE with a retry time when the store cannot commit now.
 // Limits: limits::kStoreQueueOps operations with kStoreQueueBytes may wait; more wait in their
-// callers.
+// callers. What reads has room of its own, StoreOptions::read_bytes, so that neither waits for the
+// other.
 class JobStore {
  public:
   virtual ~JobStore() = default;

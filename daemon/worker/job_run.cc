@@ -113,50 +113,63 @@ AttemptEnd end_of_returned(JobContext& context) {
   return AttemptEnd(v1::JOB_STATE_SUCCEEDED, std::move(outcome));
 }
 
+v1::Outcome failure_of(const std::exception_ptr& thrown) {
+  try {
+    std::rethrow_exception(thrown);
+  } catch (const Cancelled& cancelled) {
+    return failure("handler_error", "the handler threw a cancellation nobody asked for (" +
+                                        std::string(to_string(cancelled.reason())) + ")");
+  } catch (const Permanent& error) {
+    return failure(error.code(), error.what());
+  } catch (const std::exception& error) {
+    return failure("handler_error", error.what());
+  } catch (...) {
+    return failure("handler_error", "the handler threw something that is not a std::exception");
+  }
+}
+
 }  // namespace
 
-Task<AttemptEnd> run_attempt(ContextPtr context, const RegisteredHandler* handler) {
-  if (handler == nullptr) {
-    co_return AttemptEnd(
-        v1::JOB_STATE_DEAD,
-        failure("no_handler", "no handler is registered for type '" +
-                                  context->record().spec().type() +
-                                  "': submit a type this daemon has, or start one that has it"));
-  }
-  CancelScope& scope = context->scope();
-  bool returned = false;
-  std::optional<v1::Outcome> failed;
+Task<AttemptRun> run_attempt(ContextPtr context, const RegisteredHandler* handler) {
+  AttemptRun run;
+  if (handler == nullptr) co_return run;
   try {
-    Task<bool> run = scope.run(execute(context, &handler->handler));
-    returned = co_await run;
-  } catch (const Cancelled& cancelled) {
-    const CancelScope* outer = EventLoop::current()->context()->scope();
-    if (outer->cancelled()) throw;
-    failed = failure("handler_error", "the handler threw a cancellation nobody asked for (" +
-                                          std::string(to_string(cancelled.reason())) + ")");
-  } catch (const Permanent& error) {
-    failed = failure(error.code(), error.what());
-  } catch (const std::exception& error) {
-    failed = failure("handler_error", error.what());
+    Task<bool> whole = context->scope().run(execute(context, &handler->handler));
+    run.returned = co_await whole;
+  } catch (const Cancelled&) {
+    if (EventLoop::current()->context()->scope()->cancelled()) throw;
+    run.thrown = std::current_exception();
   } catch (...) {
-    failed = failure("handler_error", "the handler threw something that is not a std::exception");
+    run.thrown = std::current_exception();
   }
   Task<Status> flush = context->producer()->flush();
-  const Status stored = co_await flush;
-  if (stored.code() == StatusCode::kAborted || stored.code() == StatusCode::kNotFound) {
-    co_return AttemptEnd(AttemptEnd::Verb::kDrop);
+  run.stored = co_await flush;
+  co_return run;
+}
+
+AttemptEnd end_of(JobContext& context, const RegisteredHandler* handler, const AttemptRun& run) {
+  if (handler == nullptr) {
+    return AttemptEnd(
+        v1::JOB_STATE_DEAD,
+        failure("no_handler", "no handler is registered for type '" +
+                                  context.record().spec().type() +
+                                  "': submit a type this daemon has, or start one that has it"));
+  }
+  if (run.stored.code() == StatusCode::kAborted || run.stored.code() == StatusCode::kNotFound) {
+    return AttemptEnd(AttemptEnd::Verb::kDrop);
   }
   // The job is still ours, but what is stored of it does not fit what this attempt yielded.
-  if (!stored.ok()) co_return AttemptEnd(AttemptEnd::Verb::kRelease);
-  if (returned) co_return end_of_returned(*context);
-  const Status& stream = context->producer()->failed();
+  if (!run.stored.ok()) return AttemptEnd(AttemptEnd::Verb::kRelease);
+  if (run.returned) return end_of_returned(context);
+  const Status& stream = context.producer()->failed();
   if (!stream.ok()) {
-    co_return AttemptEnd(v1::JOB_STATE_DEAD, failure("store_error", from_absl(stream.message())));
+    return AttemptEnd(v1::JOB_STATE_DEAD, failure("store_error", from_absl(stream.message())));
   }
-  if (scope.cancel_called()) co_return end_of_cancelled(*context);
-  spdlog::info("job {} ({}): {}: {}", context->token().job_id, context->record().spec().type(),
-               failed->error_code(), failed->error_message());
-  co_return AttemptEnd(v1::JOB_STATE_DEAD, std::move(*failed));
+  if (context.scope().cancel_called()) return end_of_cancelled(context);
+  v1::Outcome failed = failure_of(run.thrown);
+  spdlog::info("job {} ({}): {}: {}", context.token().job_id, context.record().spec().type(),
+               failed.error_code(), failed.error_message());
+  return AttemptEnd(v1::JOB_STATE_DEAD, std::move(failed));
 }
 
 }  // namespace weft

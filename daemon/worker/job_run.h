@@ -1,8 +1,10 @@
 // job_run: one attempt of one job, and the only place that catches whatever a handler throws.
 #pragma once
 
+#include <exception>
 #include <memory>
 
+#include <weft/base/status.h>
 #include <weft/runtime/task.h>
 #include <weft/v1/job.pb.h>
 #include <weft/worker/job_context.h>
@@ -26,8 +28,20 @@ class AttemptEnd {
   v1::Outcome outcome;
 };
 
+// What an attempt's tasks keep until its end: small, for a million of them may wait.
+struct AttemptRun {
+  bool returned = false;
+  std::exception_ptr thrown;
+  Status stored;  // whether its chunks are
+};
+
 // Runs the handler in the context's scope and stores what it yielded. `handler` null: there is none
-// for the job's type.
+// for the job's type, and nothing runs.
+// Cancellation: from outside (not through the context's scope), Cancelled passes: nothing is told.
+Task<AttemptRun> run_attempt(std::shared_ptr<internal::JobContext> context,
+                             const RegisteredHandler* handler);
+
+// REQUIRES: the context has not ended.
 //   returned                          → SUCCEEDED, also after a cancel request
 //   cancelled: UserRequest            → CANCELLED;  ConsumerGone → CANCELLED
 //   cancelled: Shutdown               → handed back
@@ -37,8 +51,7 @@ class AttemptEnd {
 //   its stream can hold no more       → DEAD
 //   threw, no cancel asked for        → DEAD
 // Of several cancellations the first counts.
-// Cancellation: from outside (not through the context's scope), Cancelled passes: nothing is told.
-Task<AttemptEnd> run_attempt(std::shared_ptr<internal::JobContext> context,
-                             const RegisteredHandler* handler);
+AttemptEnd end_of(internal::JobContext& context, const RegisteredHandler* handler,
+                  const AttemptRun& run);
 
 }  // namespace weft

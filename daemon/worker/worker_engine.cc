@@ -52,6 +52,7 @@ class WorkerEngine::Impl final : public JobStarter, public internal::JobObserver
   void fire() override;  // the grace of a drain is over
 
   Task<void> attempt(std::shared_ptr<JobContext> context);
+  void conclude(JobContext& context, const AttemptRun& run);
   Task<void> save_progress();
   std::shared_ptr<Executor::Lane> lane_of(const std::string& queue);
 
@@ -170,29 +171,31 @@ Task<void> WorkerEngine::Impl::attempt(std::shared_ptr<JobContext> context) {
     ~Leave() { context.end(); }
   };
   const AttemptName name(*context);
-  std::optional<AttemptEnd> end;
-  uint64_t last_sequence = 0;
-  {
-    Leave leave(*context);
-    Task<AttemptEnd> run = run_attempt(context, context->type->handler);
-    end.emplace(co_await run);
-    last_sequence = context->producer()->last_sequence();
-  }
+  Leave leave(*context);
+  Task<AttemptRun> run = run_attempt(context, context->type->handler);
+  const AttemptRun ran = co_await run;
+  conclude(*context, ran);
+}
+
+void WorkerEngine::Impl::conclude(JobContext& context, const AttemptRun& run) {
+  AttemptEnd end = end_of(context, context.type->handler, run);
+  const uint64_t last_sequence = context.producer()->last_sequence();
+  context.end();
   std::optional<int64_t> ran_ns;
-  if (context->started_ns >= 0) {
-    ran_ns = EventLoop::current()->exact_now_ns() - context->started_ns;
+  if (context.started_ns >= 0) {
+    ran_ns = EventLoop::current()->exact_now_ns() - context.started_ns;
   }
-  types_.on_end(*context->type, *end, ran_ns);
-  switch (end->verb) {
+  types_.on_end(*context.type, end, ran_ns);
+  switch (end.verb) {
     case AttemptEnd::Verb::kSettle: {
-      Settlement settlement(context->token(), end->state, std::move(end->outcome), last_sequence);
-      settlement.progress = context->progress();  // the last one may not have been saved
+      Settlement settlement(context.token(), end.state, std::move(end.outcome), last_sequence);
+      settlement.progress = context.progress();  // the last one may not have been saved
       dispatcher_.settle(std::move(settlement));
       break;
     }
     case AttemptEnd::Verb::kRelease:
       if (!dispatcher_.draining()) dispatcher_.pause();
-      dispatcher_.release(context->token());
+      dispatcher_.release(context.token());
       break;
     case AttemptEnd::Verb::kDrop:
       dispatcher_.drop();

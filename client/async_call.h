@@ -12,7 +12,7 @@
 namespace weft {
 
 template <typename Response>
-class UnaryCall final : public AsyncCall {
+class AsyncUnaryCall final : public AsyncCall {
  public:
   using AsyncCall::AsyncCall;
   using Reader = grpc::ClientAsyncResponseReader<Response>;
@@ -32,7 +32,7 @@ class UnaryCall final : public AsyncCall {
   void finish() override {}  // asked for from the start
 
   std::unique_ptr<Reader> reader_;
-  Operation<UnaryCall> end_{this, &UnaryCall::on_end};
+  Operation<AsyncUnaryCall> end_{this, &AsyncUnaryCall::on_end};
   bool finished_ = false;
 };
 
@@ -46,7 +46,7 @@ Task<StatusOr<Response>> call_async(std::shared_ptr<AsyncCore> core, Stub* stub,
   CallRetry retry(core->client().options, core->client().random());
   for (;;) {
     Semaphore::Permit permit = co_await core->calls.acquire();
-    CallPtr<UnaryCall<Response>> call(new UnaryCall<Response>(*core, std::move(permit)));
+    CallPtr<AsyncUnaryCall<Response>> call(new AsyncUnaryCall<Response>(*core, std::move(permit)));
     call->context.set_deadline(retry.deadline());
     call->start((stub->*prepare)(&call->context, request, core->queue()));
     while (!call->finished()) co_await call->change();

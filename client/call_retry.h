@@ -21,6 +21,8 @@ class CallRetry {
   std::chrono::system_clock::time_point deadline() const { return deadline_; }
   // Nothing: `status` is the answer. Else: wait so long and try again.
   std::optional<std::chrono::milliseconds> after(const grpc::Status& answer, Status* status);
+  // An earlier try may have reached a server that did what it asked and could not say so.
+  bool maybe_done() const { return reached_; }
 
  private:
   const ClientOptions& options_;

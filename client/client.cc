@@ -18,7 +18,7 @@ Status stopped_status() {
 template <typename Stub, typename Request, typename Response>
 Status call(ClientCore& core, Stub& stub,
             grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Response*),
-            const Request& request, Response* response) {
+            const Request& request, Response* response, bool* maybe_done = nullptr) {
   CallRetry retry(core.options, core.random());
   for (;;) {
     grpc::ClientContext context;
@@ -29,7 +29,10 @@ Status call(ClientCore& core, Stub& stub,
     if (!answer.ok() && core.stopped()) return stopped_status();
     Status status;
     const auto pause = retry.after(answer, &status);
-    if (!pause) return status;
+    if (!pause) {
+      if (maybe_done != nullptr) *maybe_done = retry.maybe_done();
+      return status;
+    }
     core.wait_to_reconnect(*pause);
   }
 }
@@ -107,8 +110,17 @@ StatusOr<v1::Job> Client::retry(const std::string& job_id) {
   v1::RetryRequest request;
   request.set_id(job_id);
   v1::Job job;
-  WEFT_RETURN_IF_ERROR(call(*core_, *core_->stub, &v1::JobService::Stub::Retry, request, &job));
-  return job;
+  bool maybe_done = false;
+  const Status status =
+      call(*core_, *core_->stub, &v1::JobService::Stub::Retry, request, &job, &maybe_done);
+  if (status.ok()) return job;
+  if (!maybe_done || status.code() != StatusCode::kFailedPrecondition) return status;
+  // It is not dead any more: an earlier try has queued it, unless it has ended since.
+  StatusOr<v1::Job> now = get(job_id);
+  const bool runs_again =
+      now.ok() && (now->state() == v1::JOB_STATE_QUEUED || now->state() == v1::JOB_STATE_RUNNING);
+  if (!runs_again) return status;
+  return now;
 }
 
 Status Client::remove(const std::string& job_id) {
@@ -116,7 +128,11 @@ Status Client::remove(const std::string& job_id) {
   v1::DeleteRequest request;
   request.set_id(job_id);
   v1::DeleteResponse response;
-  return call(*core_, *core_->stub, &v1::JobService::Stub::Delete, request, &response);
+  bool maybe_done = false;
+  const Status status =
+      call(*core_, *core_->stub, &v1::JobService::Stub::Delete, request, &response, &maybe_done);
+  if (maybe_done && status.code() == StatusCode::kNotFound) return absl::OkStatus();
+  return status;
 }
 
 StatusOr<v1::ListWorkersResponse> Client::workers() {

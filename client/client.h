@@ -20,8 +20,8 @@ namespace weft {
 
 // Every call is safe to repeat, so UNAVAILABLE is tried again within the limits above: submit fills
 // in the job's id, its idempotency key (the id, unless one is given) and a send's number before the
-// first try, and the server takes each once. A retry or remove that was tried again can find it
-// done: FAILED_PRECONDITION, NOT_FOUND.
+// first try, and the server takes each once. A retry or remove whose answer was lost and that finds
+// it done, when tried again, is OK.
 // Thread: any, several at once. Lifetime: streams may outlive their client.
 // Cancellation: stop(). Errors: the server's code and sentence; INVALID_ARGUMENT for text that is
 // not UTF-8; UNAVAILABLE when it cannot be reached; DEADLINE_EXCEEDED.

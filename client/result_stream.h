@@ -6,6 +6,7 @@
 #include <iterator>
 #include <memory>
 #include <optional>
+#include <ranges>
 #include <string>
 
 #include <weft/base/status.h>
@@ -41,7 +42,9 @@ class ResultStream {
   uint64_t next_sequence() const;
 
   // The same as a range of chunks, for `for (const Chunk& chunk : stream)`. When it ends, either
-  // finished() says how the job ended, or status() why the chunks stopped coming.
+  // finished() says how the job ended, or status() why the chunks stopped coming. A job that is not
+  // kept after its end can be gone before a slow reader has all of it: then finished() has a
+  // last_sequence of next_sequence() or more.
   class Iterator {
    public:
     using value_type = Chunk;
@@ -75,5 +78,7 @@ class ResultStream {
   ChunkCursor chunks_;
   std::optional<Chunk> chunk_;
 };
+
+static_assert(std::ranges::input_range<ResultStream>);
 
 }  // namespace weft

@@ -41,7 +41,15 @@ class SubmitStream::Impl {
   StatusOr<std::string> write(v1::JobSpec spec) {
     WEFT_RETURN_IF_ERROR(complete_spec(*core_, "spec", &spec));
     std::string id = spec.id();
-    const size_t bytes = spec.ByteSizeLong();
+    v1::SubmitStreamRequest alone;
+    *alone.add_specs() = std::move(spec);
+    const size_t bytes = alone.ByteSizeLong();
+    if (bytes > limits::kBatchBytes) {
+      return field_error("spec.payload", "the job has " + std::to_string(bytes) +
+                                             " bytes and the limit of a submit stream is " +
+                                             std::to_string(limits::kBatchBytes) +
+                                             ": use submit for this one");
+    }
     std::unique_lock lock(mutex_);
     room_.wait(lock, [&] {
       return over_ || (unanswered_ + pending_count_ < limits::kSubmitStreamJobs &&
@@ -54,7 +62,7 @@ class SubmitStream::Impl {
     }
     // A message that is full waits for the writer, which takes whole messages only.
     if (pending_.empty() || pending_.back().is_full(bytes)) pending_.emplace_back();
-    *pending_.back().request.add_specs() = std::move(spec);
+    *pending_.back().request.add_specs() = std::move(*alone.mutable_specs(0));
     pending_.back().bytes += bytes;
     pending_bytes_ += bytes;
     ++pending_count_;

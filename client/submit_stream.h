@@ -33,8 +33,10 @@ class SubmitStream {
   SubmitStream(SubmitStream&&) noexcept;
   SubmitStream& operator=(SubmitStream&&) noexcept;
 
-  // Returns the job's id; OK means that it is on its way.
-  // Errors: INVALID_ARGUMENT as Client::submit, and the stream goes on; else what ended the stream.
+  // Returns the id the job is sent with; OK means that it is on its way. When its idempotency key
+  // names a job that is there already, that one's id is in the answer, and no job has this one.
+  // Errors: INVALID_ARGUMENT as Client::submit, and for a job of more than limits::kBatchBytes, and
+  // the stream goes on; else what ended the stream.
   StatusOr<std::string> write(v1::JobSpec spec);
   // Sends the rest and returns when every job has its answer. Nothing is written after it.
   Status finish();

@@ -140,6 +140,40 @@ TEST(SubmitStream, WritesNoFurtherThanItsLimitOfUnansweredJobs) {
   EXPECT_TRUE(stream.finish().ok());
 }
 
+TEST(SubmitStream, RefusesAJobThatNoMessageHoldsAndGoesOn) {
+  FakeServer server;
+  uint64_t next = 0;
+  size_t longest = 0;
+  server.on_bulk = [&](FakeServer::BulkStream& stream) {
+    v1::SubmitStreamRequest request;
+    while (stream.Read(&request)) {
+      longest = std::max(longest, request.ByteSizeLong());
+      stream.Write(accept_all(request, &next));
+    }
+    return grpc::Status::OK;
+  };
+  SubmitStream stream = client_of(server).submit_stream([](const v1::SubmitAnswer&) {});
+  v1::JobSpec large = echo_spec();
+  large.set_id("0123456789");
+  large.set_idempotency_key("0123456789");
+  large.set_payload(std::string(limits::kBatchBytes - 100, 'x'));
+  v1::SubmitStreamRequest message;
+  *message.add_specs() = large;
+  const size_t room = limits::kBatchBytes - message.ByteSizeLong();
+  large.mutable_payload()->append(room, 'x');
+  EXPECT_TRUE(stream.write(large).ok()) << "a message at the limit";
+  large.mutable_payload()->push_back('x');
+  ASSERT_LE(large.payload().size(), limits::kPayloadBytes);
+  const auto refused = stream.write(large);
+  EXPECT_EQ(refused.status().code(), StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(refused.status().message()), HasSubstr("use submit"));
+  EXPECT_TRUE(stream.write(echo_spec()).ok());
+  const Status finished = stream.finish();
+  EXPECT_TRUE(finished.ok()) << finished;
+  EXPECT_EQ(next, 2u);
+  EXPECT_EQ(longest, limits::kBatchBytes);
+}
+
 TEST(SubmitStream, ALossEndsIt) {
   FakeServer server;
   server.on_bulk = [&](FakeServer::BulkStream& stream) {
@@ -216,6 +250,38 @@ TEST(Client, ListFollowsThePages) {
   JobList refused = client.jobs(request);
   for (const v1::Job& job : refused) ADD_FAILURE() << job.spec().id();
   EXPECT_EQ(refused.status().code(), StatusCode::kInvalidArgument);
+}
+
+TEST(Client, RepeatsARetryAndARemoveWhoseAnswersWereLost) {
+  FakeServer server;
+  int tries = 0;
+  v1::JobState state = v1::JOB_STATE_RUNNING;
+  server.on_retry = [&](const v1::RetryRequest&, v1::Job*) {
+    return ++tries == 1 ? restarting()
+                        : grpc::Status(grpc::StatusCode::FAILED_PRECONDITION, "it is not dead");
+  };
+  server.on_delete = [&](const v1::DeleteRequest&) {
+    return ++tries == 1 ? restarting()
+                        : grpc::Status(grpc::StatusCode::NOT_FOUND, "there is no such job");
+  };
+  server.on_get = [&](const v1::GetRequest& request, v1::Job* job) {
+    job->mutable_spec()->set_id(request.id());
+    job->set_state(state);
+    return grpc::Status::OK;
+  };
+  Client client = client_of(server);
+  const auto job = client.retry("0123456789");
+  ASSERT_TRUE(job.ok()) << job.status();
+  EXPECT_EQ(job->state(), v1::JOB_STATE_RUNNING);
+  tries = 0;
+  state = v1::JOB_STATE_CANCELLED;  // nobody has retried that
+  EXPECT_EQ(client.retry("0123456789").status().code(), StatusCode::kFailedPrecondition);
+  tries = 0;
+  EXPECT_TRUE(client.remove("0123456789").ok());
+  // At the first try both mean what they say.
+  state = v1::JOB_STATE_RUNNING;
+  EXPECT_EQ(client.retry("0123456789").status().code(), StatusCode::kFailedPrecondition);
+  EXPECT_EQ(client.remove("0123456789").code(), StatusCode::kNotFound);
 }
 
 TEST(Client, RetriesRemovesAndLooksAtWorkers) {

@@ -134,6 +134,24 @@ TEST(ResultStream, ComesBackAfterALossWithNoGapAndNoRepeat) {
   EXPECT_EQ(stream.finished()->state(), v1::JOB_STATE_SUCCEEDED);
 }
 
+TEST(ResultStream, ShowsTheOutcomeAndWhatIsMissingOfAJobThatIsNotKept) {
+  FakeServer server;
+  server.on_watch = [&](grpc::ServerContext&, const v1::WatchRequest&,
+                        FakeServer::WatchWriter& writer) {
+    writer.Write(chunks_event(1, {"1", "2"}));
+    writer.Write(finished_event(v1::JOB_STATE_SUCCEEDED, 5));
+    return grpc::Status::OK;
+  };
+  ResultStream stream = client_of(server).watch({.job_id = "0123456789"});
+  size_t chunks = 0;
+  for ([[maybe_unused]] const Chunk& chunk : stream) ++chunks;
+  EXPECT_EQ(chunks, 2u);
+  EXPECT_TRUE(stream.status().ok()) << stream.status();
+  ASSERT_TRUE(stream.finished().has_value());
+  EXPECT_EQ(stream.finished()->state(), v1::JOB_STATE_SUCCEEDED);
+  EXPECT_GE(stream.finished()->last_sequence(), stream.next_sequence());
+}
+
 TEST(ResultStream, ComesBackWhenTheServerProcessIsReplaced) {
   auto first = std::make_unique<FakeServer>();
   const std::string address = first->address();

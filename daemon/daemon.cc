@@ -1,10 +1,13 @@
 // Start order, shutdown order, and what signals do.
 #include "daemon/daemon.h"
 
+#include <arpa/inet.h>
 #include <google/protobuf/util/time_util.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <spdlog/spdlog.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cinttypes>
@@ -76,6 +79,22 @@ Incarnation make_worker_incarnation() {
   return {high, low};
 }
 
+// The address that an inherited socket is bound to; `configured` when `fd` is -1: there is none.
+std::string address_of(int fd, const std::string& configured) {
+  sockaddr_storage address{};
+  socklen_t length = sizeof(address);
+  if (fd < 0 || getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length) < 0) {
+    return configured;
+  }
+  const void* bytes = &reinterpret_cast<const sockaddr_in*>(&address)->sin_addr;
+  if (address.ss_family == AF_INET6) {
+    bytes = &reinterpret_cast<const sockaddr_in6*>(&address)->sin6_addr;
+  }
+  char text[INET6_ADDRSTRLEN] = "";
+  inet_ntop(address.ss_family, bytes, text, sizeof(text));
+  return text;
+}
+
 std::string host_and_port(const std::string& address, uint16_t port) {
   const bool v6 = address.find(':') != std::string::npos;
   return (v6 ? "[" + address + "]" : address) + ":" + std::to_string(port);
@@ -101,7 +120,7 @@ Task<void> give_up_after(std::chrono::milliseconds limit, std::string what) {
 // Awaits `work`, which has so much time.
 Task<void> within(std::chrono::milliseconds limit, std::string what, Task<void> work) {
   auto body = [&](TaskGroup& group) -> Task<void> {
-    group.start(&give_up_after, limit, what);
+    group.start(&give_up_after, limit, what).set_name("gives " + what + " up");
     co_await std::move(work);
     group.cancel(CancelReason::kShutdown);
   };
@@ -191,18 +210,29 @@ MetricSources Daemon::metric_sources() {
   sources.store = store_.get();
   sources.hub = &hub_;
   sources.executor = &executor_;
-  sources.worker = &worker_;
-  sources.slots = config_.concurrency;
+  sources.keeper = &keeper_;
+  if (config_.run_jobs) {
+    sources.worker = &worker_;
+    sources.slots = config_.concurrency;
+  }
   sources.resident_jobs = config_.max_resident;
   sources.calls = [this] {
     const RpcServerStats stats = server_ == nullptr ? RpcServerStats() : server_->stats();
+    std::vector<FinishedCallMetrics> finished;
+    for (const FinishedCalls& calls : stats.finished) {
+      const auto code = static_cast<StatusCode>(calls.code);
+      finished.push_back({calls.method, absl::StatusCodeToString(code), calls.count});
+    }
     return CallMetrics{.connections = stats.connections,
                        .connections_limit = limits::kConnections,
                        .connections_refused = stats.connections_refused,
                        .calls = stats.calls,
                        .calls_limit = limits::kCalls,
                        .calls_arrived = stats.calls_arrived,
-                       .calls_refused = stats.calls_refused};
+                       .calls_refused = stats.calls_refused,
+                       .held_bytes = stats.held_bytes,
+                       .held_bytes_limit = limits::kRequestBytes,
+                       .finished = std::move(finished)};
   };
   sources.admin = [this] { return admin_->stats(); };
   sources.log_lines_dropped = &log_lines_dropped;
@@ -230,9 +260,9 @@ bool Daemon::open_admin() {
 Task<int> Daemon::run() {
   auto body = [this](TaskGroup& group) -> Task<void> {
     set_task_name("weftd");
-    group.start(&dump_at_signal, &signals_.dump).set_name("signals");
+    group.start(&dump_at_signal, &signals_.dump).set_name("dumps at SIGUSR2");
     if (open_admin()) {
-      group.start([this] { return admin_->run(); });
+      group.start([this] { return admin_->run(); }).set_name("admin");
       co_await run_parts();
     }
     co_await store_->close();  // commits what is left and frees the file for the next daemon
@@ -278,7 +308,7 @@ v1::Worker Daemon::describe() const {
 // before the hub stops.
 Task<void> Daemon::run_parts() {
   auto with_hub = [this](TaskGroup& hub_group) -> Task<void> {
-    hub_group.start([this] { return hub_.run(); });
+    hub_group.start([this] { return hub_.run(); }).set_name("stream hub");
     auto with_calls = [this](TaskGroup& group) -> Task<void> { co_await serve(group); };
     co_await with_group(with_calls);
     hub_group.cancel(CancelReason::kShutdown);  // the last producer is gone
@@ -296,30 +326,32 @@ Task<void> Daemon::serve(TaskGroup& group) {
   options.address = config_.listen_address;
   options.port = config_.listen_port;
   options.listening_fd = sockets_.grpc;
+  const std::string grpc_host = address_of(sockets_.grpc, config_.listen_address);
+  const std::string admin_host = address_of(sockets_.admin, config_.admin_address);
   auto server = RpcServer::start(std::move(options), {&service_, &worker_service_}, group);
   if (!server.ok()) {
     exit_code_ = refuse_to_start(server.status());
     co_return;
   }
   server_ = *std::move(server);
-  if (config_.run_jobs) group.start([this] { return run_worker(); });  // jobs left start now
-  group.start([this] { return janitor_.run(); });
+  if (config_.run_jobs) {
+    group.start([this] { return run_worker(); }).set_name("worker");  // jobs left start now
+  }
+  group.start([this] { return janitor_.run(); }).set_name("janitor");
   not_ready_.clear();
-  std::printf("weftd ready grpc=%s admin=%s store=%s worker=%s\n",
-              host_and_port(config_.listen_address, server_->port()).c_str(),
-              host_and_port(config_.admin_address, admin_->port()).c_str(), config_.store.c_str(),
+  const std::string grpc_address = host_and_port(grpc_host, server_->port());
+  std::printf("weftd ready grpc=%s admin=%s store=%s worker=%s\n", grpc_address.c_str(),
+              host_and_port(admin_host, admin_->port()).c_str(), config_.store.c_str(),
               name_.c_str());
   std::fflush(stdout);
-  notify_service_manager("READY=1\nSTATUS=serving on " +
-                         host_and_port(config_.listen_address, server_->port()));
-  spdlog::info("serving on {} with {} executor threads",
-               host_and_port(config_.listen_address, server_->port()), executor_.threads());
+  notify_service_manager("READY=1\nSTATUS=serving on " + grpc_address);
+  spdlog::info("serving on {} with {} executor threads", grpc_address, executor_.threads());
 
   const int number = co_await signals_.stop.next();
   spdlog::info("{}: jobs may go on for {} ms", number == SIGINT ? "SIGINT" : "SIGTERM",
                config_.grace_ms);
   notify_service_manager("STOPPING=1\nSTATUS=letting jobs end");
-  group.start([this] { return exit_at_next_signal(&signals_.stop); });
+  group.start([this] { return exit_at_next_signal(&signals_.stop); }).set_name("second signal");
   not_ready_ = "draining: this daemon is about to end";
   server_->set_serving(false);  // load balancers stop sending
   service_.drain();             // new jobs belong to another daemon

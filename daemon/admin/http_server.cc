@@ -41,6 +41,8 @@ std::string host_of(const sockaddr* address) {
   return "";
 }
 
+constexpr int kRefusalReads = 16;
+
 // Says why, as far as the socket takes it at once, and closes.
 void refuse(int fd, std::string_view why) {
   std::string answer = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\n";
@@ -48,9 +50,11 @@ void refuse(int fd, std::string_view why) {
   answer += std::to_string(why.size()) + "\r\n\r\n";
   answer += why;
   send(fd, answer.data(), answer.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
-  // Unread bytes would turn the close into a reset, which can overtake the answer.
+  // Unread bytes would turn the close into a reset, which can overtake the answer; but a client
+  // that sends as fast as we read must not hold the loop.
   char unread[4096];
-  while (recv(fd, unread, sizeof(unread), MSG_DONTWAIT) == sizeof(unread)) {
+  for (int round = 0; round < kRefusalReads; ++round) {
+    if (recv(fd, unread, sizeof(unread), MSG_DONTWAIT) != sizeof(unread)) break;
   }
   close(fd);
 }
@@ -151,8 +155,8 @@ HttpServerStats HttpServer::Impl::stats() const { return stats_; }
 
 Task<void> HttpServer::Impl::run() {
   auto body = [this](TaskGroup& group) -> Task<void> {
-    group.start([this] { return accept_connections(); });
-    group.start([this] { return serve_connections(); });
+    group.start([this] { return accept_connections(); }).set_name("admin: accepts");
+    group.start([this] { return serve_connections(); }).set_name("admin: serves");
     co_return;
   };
   co_await with_group(body);

@@ -28,14 +28,16 @@ void MetricFamilies::counter(const std::string& name, const std::string& help, d
 }
 
 void MetricFamilies::histogram(const std::string& name, const std::string& help,
-                               const Histogram& histogram, MetricLabels labels) {
+                               const Histogram& histogram, MetricBuckets buckets,
+                               MetricLabels labels) {
+  const size_t step = buckets == MetricBuckets::kFine ? 1 : 2;
   auto& metric = add(name, help, prometheus::MetricType::Histogram, std::move(labels)).histogram;
   metric.sample_count = histogram.count();
   metric.sample_sum = static_cast<double>(histogram.sum_ns()) / 1e9;
   uint64_t so_far = 0;
   for (size_t i = 0; i < Histogram::kBuckets - 1; ++i) {
     so_far += histogram.in_bucket(i);
-    if (i % 2 == 0) {
+    if (i % step == 0) {
       metric.bucket.push_back({so_far, static_cast<double>(Histogram::upper_us(i)) / 1e6});
     }
   }

@@ -17,6 +17,9 @@ namespace weft {
 using MetricLabel = std::pair<std::string, std::string>;
 using MetricLabels = std::vector<MetricLabel>;
 
+// How far apart the bounds of a histogram are: a factor of two, or of four with half the series.
+enum class MetricBuckets { kFine, kCoarse };
+
 // Series added under one name after each other are one family. Names end as Prometheus wants it:
 // counters in _total, everything else in its base unit.
 class MetricFamilies {
@@ -25,10 +28,9 @@ class MetricFamilies {
              MetricLabels labels = {});
   void counter(const std::string& name, const std::string& help, double value,
                MetricLabels labels = {});
-  // In seconds. The buckets are those of Histogram from 1 µs to about an hour, every second one: a
-  // factor of four apart.
+  // In seconds. The buckets are those of Histogram, from 1 µs to about an hour.
   void histogram(const std::string& name, const std::string& help, const Histogram& histogram,
-                 MetricLabels labels = {});
+                 MetricBuckets buckets = MetricBuckets::kCoarse, MetricLabels labels = {});
   // What is in use of something bounded, and `name`_limit.
   void bounded(const std::string& name, const std::string& help, double used, double limit);
 

@@ -20,6 +20,8 @@ std::vector<prometheus::MetricFamily> Metrics::Collect() const {
   families.gauge("weft_build_info", "1; the label is the version.", 1,
                  {{"version", sources_.version}});
   add_jobs(families);
+  families.gauge("weft_slots", "Jobs that may run at once; 0: this process runs none.",
+                 number(sources_.slots));
   if (sources_.worker != nullptr) add_worker(families);
   add_executor(families);
   add_loop(families);
@@ -76,7 +78,6 @@ void Metrics::add_worker(MetricFamilies& families) const {
                      metrics.wait);
   families.histogram("weft_job_run_seconds", "From the start of an attempt to its end.",
                      metrics.run);
-  families.gauge("weft_slots", "Jobs that may run at once.", number(sources_.slots));
   families.gauge("weft_slots_used", "Jobs that run and are not parked.", number(stats.slots_used));
   families.bounded("weft_resident_jobs", "Jobs this worker holds, parked ones included",
                    number(stats.resident), number(sources_.resident_jobs));
@@ -108,11 +109,16 @@ void Metrics::add_loop(MetricFamilies& families) const {
   families.counter("weft_loop_resumes_total", "Coroutines resumed.", number(stats.resumes));
   families.counter("weft_loop_polls_total", "Times the kernel was asked for events.",
                    number(stats.polls));
-  families.histogram("weft_loop_lag_seconds", "Times in which the kernel was not asked.",
-                     stats.lag);
+  families.histogram("weft_loop_lag_seconds", "Times in which the kernel was not asked.", stats.lag,
+                     MetricBuckets::kFine);
   families.gauge("weft_loop_longest_busy_seconds",
                  "The longest time in which the kernel was not asked, since the start.",
                  seconds(stats.longest_busy_ns));
+  const KeeperStats stalls = sources_.keeper->stats();
+  families.counter("weft_loop_stalls_total", "Times a task held the loop for longer than --stall.",
+                   number(stalls.stalls));
+  families.gauge("weft_loop_longest_stall_seconds", "The longest of those, since the start.",
+                 seconds(stalls.longest_stall_ns));
   families.gauge("weft_frames", "Coroutine frames alive.", number(live_frames()));
 }
 
@@ -157,6 +163,13 @@ void Metrics::add_calls(MetricFamilies& families) const {
                    number(calls.calls_arrived));
   families.counter("weft_grpc_calls_refused_total", "gRPC calls beyond the limits.",
                    number(calls.calls_refused));
+  for (const FinishedCallMetrics& finished : calls.finished) {
+    families.counter("weft_grpc_calls_finished_total", "gRPC calls that are over, by their code.",
+                     number(finished.count),
+                     {{"method", finished.method}, {"code", finished.code}});
+  }
+  families.bounded("weft_grpc_held_bytes", "Requests and answers that calls hold",
+                   number(calls.held_bytes), number(calls.held_bytes_limit));
 }
 
 void Metrics::add_admin(MetricFamilies& families) const {

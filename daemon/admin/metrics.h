@@ -11,12 +11,20 @@
 #include <weft/runtime/executor.h>
 #include <weft/store/store.h>
 #include <weft/stream/stream_hub.h>
+#include <weft/worker/keeper.h>
 #include <weft/worker/worker_engine.h>
 
 #include "daemon/admin/http_server.h"
 #include "daemon/admin/metric_families.h"
 
 namespace weft {
+
+// How many calls of one method ended with one code.
+struct FinishedCallMetrics {
+  std::string method;  // "weft.v1.JobService/Submit"
+  std::string code;    // "OK"
+  uint64_t count = 0;
+};
 
 // What the gRPC server has counted.
 struct CallMetrics {
@@ -27,6 +35,9 @@ struct CallMetrics {
   size_t calls_limit = 0;
   uint64_t calls_arrived = 0;
   uint64_t calls_refused = 0;
+  size_t held_bytes = 0;
+  size_t held_bytes_limit = 0;
+  std::vector<FinishedCallMetrics> finished;
 };
 
 // Where the numbers come from. Lifetime: what is pointed to outlives the metrics; a function may
@@ -36,9 +47,10 @@ struct MetricSources {
   const Store* store = nullptr;
   const StreamHub* hub = nullptr;
   const Executor* executor = nullptr;
+  const Keeper* keeper = nullptr;
   const WorkerEngine* worker = nullptr;  // null: this process runs no jobs
-  size_t slots = 0;
-  size_t resident_jobs = 0;  // the bound
+  size_t slots = 0;                      // 0 without a worker
+  size_t resident_jobs = 0;              // the bound
   std::function<CallMetrics()> calls;
   std::function<HttpServerStats()> admin;
   std::function<uint64_t()> log_lines_dropped;

@@ -8,6 +8,8 @@
 #include <fstream>
 #include <sstream>
 
+#include <weft/base/clock.h>
+
 namespace weft {
 namespace {
 
@@ -24,13 +26,25 @@ double resident_bytes() {
 }
 
 // Of this directory's entries, three are ".", ".." and the descriptor that reads it.
-double open_descriptors() {
+double count_descriptors() {
   DIR* directory = opendir("/proc/self/fd");
   if (directory == nullptr) return 0;
   double count = 0;
   while (readdir(directory) != nullptr) ++count;
   closedir(directory);
   return count - 3;
+}
+
+// Thousands of entries take milliseconds, so a count that cost much is kept for a while.
+double open_descriptors() {
+  constexpr double kCheap = 256;
+  static double count = 0;
+  static int64_t fresh_until_ns = 0;
+  const int64_t now_ns = RealClock::instance().monotonic_ns();
+  if (count > kCheap && now_ns < fresh_until_ns) return count;
+  count = count_descriptors();
+  fresh_until_ns = now_ns + 1'000'000'000;
+  return count;
 }
 
 // Seconds since the epoch: the time of boot plus field 22 of stat, the second after a name that

@@ -148,6 +148,13 @@ MethodBase::MethodBase(CallDomain& domain, std::string name)
   domain_.add_method(*this);
 }
 
+MethodBase::CallName::CallName(const std::string& method)
+    : text_("rpc " + method.substr(method.rfind('/') + 1)) {}
+
+size_t MethodBase::CallName::write(char* out, size_t size) const noexcept {
+  return text_.copy(out, size);
+}
+
 MethodBase::~MethodBase() { domain_.remove_method(*this); }
 
 void MethodBase::count_finished(grpc::StatusCode code) {

@@ -82,11 +82,24 @@ class MethodBase {
   virtual void start(Call& call) = 0;
 
  protected:
+  // "rpc Submit", for the tasks of its calls: one for all of them.
+  TaskName* task_name() { return &task_name_; }
+
   CallDomain& domain_;
 
  private:
+  class CallName final : public TaskName {
+   public:
+    explicit CallName(const std::string& method);
+    size_t write(char* out, size_t size) const noexcept override;
+
+   private:
+    const std::string text_;
+  };
+
   static constexpr size_t kCodes = 17;  // OK to UNAUTHENTICATED
   const std::string name_;
+  CallName task_name_{name_};
   std::array<std::atomic<uint64_t>, kCodes> finished_{};
 };
 

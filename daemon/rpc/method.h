@@ -53,7 +53,9 @@ class Method final : public MethodBase {
   }
 
   void start(Call& call) override {
-    domain_.group().start(&Method::serve, this, CallHandle<C>(static_cast<C&>(call)));
+    domain_.group()
+        .start(&Method::serve, this, CallHandle<C>(static_cast<C&>(call)))
+        .set_name(task_name());
   }
 
  private:

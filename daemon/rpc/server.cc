@@ -97,7 +97,7 @@ bool RpcServer::serve(TaskGroup& group) {
     health_.add(service->name());
   }
   rpc_thread_ = std::thread(&RpcServer::run_rpc_thread, this);
-  group.start(&accept_in, &accept_scope_, &connections_, acceptor_.get());
+  group.start(&accept_in, &accept_scope_, &connections_, acceptor_.get()).set_name("rpc: accepts");
   return true;
 }
 

@@ -6,8 +6,10 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include <atomic>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <weft/runtime/task_group.h>
@@ -276,6 +278,43 @@ CORO_TEST(HttpServer, OneAddressCannotTakeAllConnections) {
     EXPECT_THAT(served, StartsWith("HTTP/1.1 200 "));
   };
   Task<void> test = with_server({.connections = 10, .connections_per_address = 2}, body);
+  co_await test;
+}
+
+// Sends to the port until the peer closes, or all of `most` is sent; returns how much.
+size_t flood(uint16_t port, size_t most) {
+  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in name{};
+  name.sin_family = AF_INET;
+  name.sin_port = htons(port);
+  inet_pton(AF_INET, "127.0.0.1", &name.sin_addr);
+  EXPECT_EQ(connect(fd, reinterpret_cast<sockaddr*>(&name), sizeof(name)), 0);
+  const std::string block(1 << 16, 'x');
+  size_t sent = 0;
+  while (sent < most) {
+    const ssize_t count = send(fd, block.data(), block.size(), MSG_NOSIGNAL);
+    if (count <= 0) break;
+    sent += static_cast<size_t>(count);
+  }
+  close(fd);
+  return sent;
+}
+
+CORO_TEST(HttpServer, ARefusedClientThatSendsWithoutEndIsCutOff) {
+  auto body = [](HttpServer& server) -> Task<void> {
+    constexpr size_t kMost = 256 << 20;  // more than all buffers of both sides
+    HttpClient first = co_await HttpClient::connect(server.port());
+    const std::string hello = co_await first.get("/hello");
+    EXPECT_THAT(hello, StartsWith("HTTP/1.1 200 "));
+    std::atomic<size_t> sent = 0;
+    std::jthread client([&sent, port = server.port()] { sent = flood(port, kMost); });
+    while (sent == 0) {
+      const std::string answer = co_await first.get("/hello");
+      EXPECT_THAT(answer, StartsWith("HTTP/1.1 200 "));
+    }
+    EXPECT_LT(sent, kMost);
+  };
+  Task<void> test = with_server({.connections = 1}, body);
   co_await test;
 }
 

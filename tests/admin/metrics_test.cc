@@ -60,6 +60,17 @@ TEST(MetricFamilies, HistogramsAreCumulativeAndInSeconds) {
   EXPECT_THAT(text, HasSubstr("weft_wait_seconds_bucket{le=\"+Inf\"} 4\n"));
 }
 
+TEST(MetricFamilies, FineHistogramsHaveTwiceTheBuckets) {
+  Histogram histogram;
+  histogram.add_ns(1'900'000);  // in (1.024, 2.048] ms
+  MetricFamilies families;
+  families.histogram("weft_lag_seconds", "Lag.", histogram, MetricBuckets::kFine);
+  const std::string text = text_of(families);
+  EXPECT_THAT(text, HasSubstr("weft_lag_seconds_bucket{le=\"0.001024\"} 0\n"));
+  EXPECT_THAT(text, HasSubstr("weft_lag_seconds_bucket{le=\"0.002048\"} 1\n"));
+  EXPECT_THAT(text, HasSubstr("weft_lag_seconds_bucket{le=\"4294.967296\"} 1\n"));
+}
+
 TEST(ProcessMetrics, TellWhatTheKernelTells) {
   MetricFamilies families;
   add_process_metrics(families);
@@ -115,7 +126,14 @@ CORO_TEST(Metrics, OfAnIdleProcessAreCompleteAndNamedAsTheyShould) {
     sources.store = store->get();
     sources.hub = &hub;
     sources.executor = &executor;
-    sources.calls = [] { return CallMetrics(); };
+    const Keeper keeper(*EventLoop::current(), {});
+    sources.keeper = &keeper;
+    sources.calls = [] {
+      return CallMetrics{.held_bytes = 5,
+                         .held_bytes_limit = 9,
+                         .finished = {{"weft.v1.JobService/Get", "OK", 3},
+                                      {"weft.v1.JobService/Get", "NOT_FOUND", 2}}};
+    };
     sources.admin = [] { return HttpServerStats(); };
     sources.log_lines_dropped = [] { return uint64_t{7}; };
     const Metrics metrics(std::move(sources));
@@ -134,7 +152,15 @@ CORO_TEST(Metrics, OfAnIdleProcessAreCompleteAndNamedAsTheyShould) {
     EXPECT_THAT(text, HasSubstr("weft_store_healthy 1\n"));
     EXPECT_THAT(text, HasSubstr("weft_log_lines_dropped_total 7\n"));
     EXPECT_THAT(text, HasSubstr("weft_live_tail_bytes_limit 67108864\n"));
-    EXPECT_THAT(text, Not(HasSubstr("weft_slots"))) << "no worker, no slots";
+    EXPECT_THAT(text, HasSubstr("weft_loop_stalls_total 0\n"));
+    EXPECT_THAT(text, HasSubstr("weft_loop_longest_stall_seconds 0\n"));
+    const std::string get =
+        "weft_grpc_calls_finished_total{method=\"weft.v1.JobService/Get\",code=";
+    EXPECT_THAT(text, HasSubstr(get + "\"OK\"} 3\n" + get + "\"NOT_FOUND\"} 2\n"));
+    EXPECT_THAT(text, HasSubstr("weft_grpc_held_bytes 5\n"));
+    EXPECT_THAT(text, HasSubstr("weft_grpc_held_bytes_limit 9\n"));
+    EXPECT_THAT(text, HasSubstr("\nweft_slots 0\n"));
+    EXPECT_THAT(text, Not(HasSubstr("weft_slots_used"))) << "no worker, none in use";
   }
   Task<void> close = (*store)->close();
   co_await close;

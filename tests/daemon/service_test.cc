@@ -77,16 +77,16 @@ TEST(Service, IsToldOfReadyTheWatchdogAndStopping) {
 // A listening socket on a free port, under a descriptor that children inherit.
 class ListeningSocket {
  public:
-  ListeningSocket() {
+  explicit ListeningSocket(const std::string& host = "127.0.0.1") {
     fd_ = socket(AF_INET, SOCK_STREAM, 0);
     sockaddr_in address{};
     address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    inet_pton(AF_INET, host.c_str(), &address.sin_addr);
     EXPECT_EQ(bind(fd_, reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
     EXPECT_EQ(listen(fd_, 16), 0);
     socklen_t length = sizeof(address);
     getsockname(fd_, reinterpret_cast<sockaddr*>(&address), &length);
-    address_ = "127.0.0.1:" + std::to_string(ntohs(address.sin_port));
+    address_ = host + ":" + std::to_string(ntohs(address.sin_port));
   }
   ~ListeningSocket() { close(fd_); }
   int fd() const { return fd_; }
@@ -115,7 +115,7 @@ Process start_with_sockets(const std::vector<int>& fds, const std::string& names
 }
 
 TEST(Service, ServesOnInheritedSockets) {
-  ListeningSocket first, second;
+  ListeningSocket first("127.0.0.2"), second("127.0.0.3");  // and not what the options say
   const std::string straight = "grpc=" + first.address() + " admin=" + second.address();
   const std::string crossed = "grpc=" + second.address() + " admin=" + first.address();
   struct Case {
@@ -155,15 +155,22 @@ TEST(Service, RefusesSocketsItHasNoUseFor) {
 }
 
 TEST(Service, PrintsEveryTaskOnSigusr2AndGoesOn) {
-  Daemon daemon;
+  Daemon daemon({.arguments = {"--grace", "0"}});
+  Process watch = daemon.start_weft({"run", "count", "-p", R"({"to":100000,"delay_ms":1000})"});
+  EXPECT_EQ(watch.read_line(), "1");
   daemon.process().signal(SIGUSR2);
   const auto deadline = std::chrono::steady_clock::now() + Process::kPatience;
-  while (daemon.process().err().find("all tasks") == std::string::npos &&
+  while (daemon.process().err().find("'rpc: accepts'") == std::string::npos &&
          std::chrono::steady_clock::now() < deadline) {
     poll(nullptr, 0, 10);
   }
   EXPECT_THAT(daemon.process().err(), HasSubstr("'weftd': waits for "));
-  EXPECT_THAT(daemon.process().err(), HasSubstr("'signals': running"));
+  const std::string dump = daemon.process().err();
+  EXPECT_THAT(dump, HasSubstr("'dumps at SIGUSR2': running"));
+  for (const std::string& name : {"admin", "admin: accepts", "admin: serves", "stream hub",
+                                  "worker", "janitor", "rpc: accepts", "rpc Attach"}) {
+    EXPECT_THAT(dump, HasSubstr("'" + name + "': waits for"));
+  }
   daemon.process().signal(SIGTERM);
   EXPECT_EQ(daemon.process().wait().exit_code, 0);
 }

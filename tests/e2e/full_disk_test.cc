@@ -71,6 +71,9 @@ TEST_F(FullDisk, SubmissionsAreRefusedWhileThereIsStillRoomForTheRest) {
   EXPECT_THAT(refused.err, HasSubstr("RESOURCE_EXHAUSTED"));
   EXPECT_THAT(refused.err, HasSubstr("--free-disk"));
   ASSERT_FALSE(ids.empty());
+  const std::string ready = get_page(daemon.admin_address(), "/readyz");
+  EXPECT_THAT(ready, StartsWith("HTTP/1.1 503"));
+  EXPECT_THAT(ready, HasSubstr("--free-disk"));
   // What was acknowledged runs to its end all the same.
   for (const std::string& id : ids) EXPECT_EQ(daemon.weft({"result", id}).exit_code, 0);
 }

@@ -79,23 +79,27 @@ Finish finish_of(const v1::Job& job) {
           v1::JobState_Name(job.state()) + job.outcome().SerializeAsString(), job.attempt()};
 }
 
+enum class Bulk { kNone, kBatches, kStream };
+
 class KillTest {
  public:
-  static constexpr int kJobs = 2000;
-  static constexpr int kKills = 10;
   static constexpr int kSubmitters = 8;
   static constexpr int kFollowers = 4;
+  static constexpr int kBatch = 20;
 
-  explicit KillTest(uint64_t seed) : random_(seed) {
+  KillTest(uint64_t seed, int jobs, int kills, Bulk bulk)
+      : jobs_(jobs), kills_(kills), bulk_(bulk), random_(seed) {
     start("127.0.0.1:0");
-    for (int i = 0; i < kJobs; ++i) to_.push_back(1 + static_cast<int>(random_.below(20)));
-    for (int i = 0; i < kKills; ++i) kill_at_.push_back(random_.below(kJobs - 100));
+    for (int i = 0; i < jobs_; ++i) to_.push_back(1 + static_cast<int>(random_.below(20)));
+    for (int i = 0; i < kills_; ++i) {
+      kill_at_.push_back(random_.below(static_cast<uint64_t>(jobs_ * 19 / 20)));
+    }
     std::sort(kill_at_.begin(), kill_at_.end());
   }
 
   void run() {
     std::vector<std::thread> submitters;
-    for (int i = 0; i < kSubmitters; ++i) submitters.emplace_back([this, i] { submit(i); });
+    for (int i = 0; i < kSubmitters; ++i) submitters.emplace_back([this, i] { submit_share(i); });
     // Every job's end is noted as soon as it is there, so that a second end after a kill shows.
     std::vector<std::thread> followers;
     for (int i = 0; i < kFollowers; ++i) followers.emplace_back([this] { follow(); });
@@ -105,7 +109,7 @@ class KillTest {
       {
         std::unique_lock lock(mutex_);
         acknowledged_one_.wait(lock, [&] { return ids_.size() > at; });
-        if (readers.size() < kKills) {
+        if (readers.size() < kill_at_.size()) {
           readers.emplace_back([this, id = ids_.rbegin()->first] { read(id, false); });
         }
       }
@@ -129,10 +133,10 @@ class KillTest {
     std::printf(
         "seed %llu, kills %d: submitted %d, acknowledged %zu, finished %zu, lost %d, finished "
         "twice %d, jobs with more than one attempt %d; %zu ends noted as they came\n",
-        static_cast<unsigned long long>(seed), kKills, kJobs, ids_.size(), finished_.size(), lost_,
+        static_cast<unsigned long long>(seed), kills_, jobs_, ids_.size(), finished_.size(), lost_,
         doubled_.load(), repeated_, noted_before_end_);
-    EXPECT_EQ(ids_.size(), static_cast<size_t>(kJobs));
-    EXPECT_EQ(finished_.size(), static_cast<size_t>(kJobs));
+    EXPECT_EQ(ids_.size(), static_cast<size_t>(jobs_));
+    EXPECT_EQ(finished_.size(), static_cast<size_t>(jobs_));
     EXPECT_EQ(lost_, 0);
     EXPECT_EQ(doubled_, 0);
   }
@@ -153,26 +157,100 @@ class KillTest {
             .reconnect_for_ms = 120'000};
   }
 
-  void submit(int submitter) {
+  v1::JobSpec spec_of(int job) const {
+    v1::JobSpec spec;
+    spec.set_type("count");
+    spec.set_payload("{\"to\":" + std::to_string(to_[static_cast<size_t>(job)]) +
+                     ",\"delay_ms\":" + std::to_string(job % 3) + "}");
+    return spec;
+  }
+
+  void acknowledge(const std::string& id, int job) {
+    std::lock_guard lock(mutex_);
+    ids_[id] = job;
+    to_follow_.push_back(id);
+    acknowledged_one_.notify_all();
+  }
+
+  void submit_share(int submitter) {
+    std::vector<int> share;
+    for (int i = submitter; i < jobs_; i += kSubmitters) share.push_back(i);
+    if (bulk_ == Bulk::kNone) submit_singly(share);
+    if (bulk_ == Bulk::kBatches) submit_in_batches(share);
+    if (bulk_ == Bulk::kStream) submit_in_a_stream(share);
+    std::lock_guard lock(mutex_);
+    ++submitters_done_;
+    acknowledged_one_.notify_all();
+  }
+
+  void submit_singly(const std::vector<int>& share) {
     Client client(client_options());
-    for (int i = submitter; i < kJobs; i += kSubmitters) {
-      v1::JobSpec spec;
-      spec.set_type("count");
-      spec.set_payload("{\"to\":" + std::to_string(to_[static_cast<size_t>(i)]) +
-                       ",\"delay_ms\":" + std::to_string(i % 3) + "}");
-      const auto answer = client.submit(spec);
+    for (const int job : share) {
+      const auto answer = client.submit(spec_of(job));
       if (!answer.ok()) {
         ADD_FAILURE() << answer.status();
         return;
       }
-      std::lock_guard lock(mutex_);
-      ids_[answer->id()] = i;
-      to_follow_.push_back(answer->id());
-      acknowledged_one_.notify_all();
+      acknowledge(answer->id(), job);
     }
-    std::lock_guard lock(mutex_);
-    ++submitters_done_;
-    acknowledged_one_.notify_all();
+  }
+
+  void submit_in_batches(const std::vector<int>& share) {
+    Client client(client_options());
+    for (size_t from = 0; from < share.size(); from += kBatch) {
+      std::vector<v1::JobSpec> specs;
+      for (size_t i = from; i < share.size() && i < from + kBatch; ++i) {
+        specs.push_back(spec_of(share[i]));
+      }
+      const auto answer = client.submit_batch(std::move(specs));
+      if (!answer.ok()) {
+        ADD_FAILURE() << answer.status();
+        return;
+      }
+      for (int i = 0; i < answer->answers_size(); ++i) {
+        const v1::SubmitAnswer& each = answer->answers(i);
+        ASSERT_TRUE(each.has_accepted()) << each.ShortDebugString();
+        acknowledge(each.accepted().id(), share[from + static_cast<size_t>(i)]);
+      }
+    }
+  }
+
+  // What a broken stream has not answered is written again to the next one, with the same ids.
+  void submit_in_a_stream(const std::vector<int>& share) {
+    Client client(client_options());
+    std::map<int, v1::JobSpec> unanswered;
+    for (const int job : share) unanswered[job] = spec_of(job);
+    while (!unanswered.empty()) {
+      std::mutex mutex;  // guards both
+      std::vector<int> written;
+      std::vector<int> answered;
+      Status status;
+      {
+        SubmitStream stream = client.submit_stream([&](const v1::SubmitAnswer& answer) {
+          EXPECT_TRUE(answer.has_accepted()) << answer.ShortDebugString();
+          std::lock_guard lock(mutex);
+          answered.push_back(written.at(answer.index()));
+          acknowledge(answer.accepted().id(), answered.back());
+        });
+        for (auto& [job, spec] : unanswered) {
+          {
+            std::lock_guard lock(mutex);
+            written.push_back(job);
+          }
+          const auto id = stream.write(spec);
+          if (!id.ok()) break;
+          spec.set_id(*id);
+        }
+        status = stream.finish();
+      }
+      for (const int job : answered) unanswered.erase(job);
+      if (status.ok()) continue;
+      if (status.code() != StatusCode::kUnavailable) {
+        ADD_FAILURE() << status;
+        return;
+      }
+      static_cast<void>(client.workers());  // returns when the daemon is there again
+    }
   }
 
   // Reads one job after another to its end, in the order they were acknowledged.
@@ -250,6 +328,9 @@ class KillTest {
   }
 
   const TempDir dir_;
+  const int jobs_;
+  const int kills_;
+  const Bulk bulk_;
   Random random_;
   std::vector<int> to_;
   std::vector<uint64_t> kill_at_;  // numbers of acknowledged jobs
@@ -268,13 +349,28 @@ class KillTest {
   int repeated_ = 0;
 };
 
-TEST(Restart, TenKillsUnderTwoThousandJobsLoseNoneAndFinishNoneTwice) {
-  // Another seed: WEFT_SEED=N ctest --preset release -R TenKills
+// Another seed: WEFT_SEED=N ctest --preset release -R Kills
+uint64_t given_seed() {
   const char* given = std::getenv("WEFT_SEED");
-  const uint64_t seed = given != nullptr ? std::strtoull(given, nullptr, 10) : 20260;
-  KillTest test(seed);
+  return given != nullptr ? std::strtoull(given, nullptr, 10) : 20260;
+}
+
+TEST(Restart, TenKillsUnderTwoThousandJobsLoseNoneAndFinishNoneTwice) {
+  KillTest test(given_seed(), 2000, 10, Bulk::kNone);
   test.run();
-  test.report(seed);
+  test.report(given_seed());
+}
+
+TEST(Restart, ThreeKillsUnderBatchesLoseNoAcknowledgedJob) {
+  KillTest test(given_seed(), 1200, 3, Bulk::kBatches);
+  test.run();
+  test.report(given_seed());
+}
+
+TEST(Restart, ThreeKillsUnderSubmitStreamsLoseNoAcknowledgedJob) {
+  KillTest test(given_seed(), 1200, 3, Bulk::kStream);
+  test.run();
+  test.report(given_seed());
 }
 
 }  // namespace

@@ -241,7 +241,7 @@ MetricSources Daemon::metric_sources() {
 
 bool Daemon::open_admin() {
   auto not_ready = [this] {
-    return not_ready_.empty() ? store_not_ready(store_->stats().health) : not_ready_;
+    return not_ready_.empty() ? store_not_ready(store_->stats()) : not_ready_;
   };
   HttpServerOptions options;
   options.address = config_.admin_address;

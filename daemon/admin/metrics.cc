@@ -38,7 +38,11 @@ void Metrics::add_jobs(MetricFamilies& families) const {
   const std::string help = "Jobs in the store, by state; finished ones as long as they are kept.";
   families.gauge("weft_jobs", help, number(stats.queued_jobs), {{"state", "queued"}});
   families.gauge("weft_jobs", help, number(stats.running_jobs), {{"state", "running"}});
-  families.gauge("weft_jobs", help, number(stats.finished_jobs), {{"state", "finished"}});
+  families.gauge("weft_jobs", help, number(stats.succeeded_jobs), {{"state", "succeeded"}});
+  families.gauge("weft_jobs", help, number(stats.dead_jobs), {{"state", "dead"}});
+  families.gauge("weft_jobs", help, number(stats.cancelled_jobs), {{"state", "cancelled"}});
+  families.counter("weft_jobs_submitted_total", "Jobs accepted as new since the start.",
+                   number(stats.submitted_jobs));
   families.gauge("weft_queue_queued_jobs_limit", "Queued jobs that one queue may hold.",
                  number(limits::kQueuedPerQueue));
   families.gauge("weft_queue_finished_jobs_limit", "Finished jobs that are kept of one queue.",
@@ -143,6 +147,8 @@ void Metrics::add_streams(MetricFamilies& families) const {
 void Metrics::add_store(MetricFamilies& families) const {
   const StoreStats stats = sources_.store->stats();
   families.gauge("weft_store_healthy", "1 while the store can commit.", stats.health.ok() ? 1 : 0);
+  families.gauge("weft_store_admits", "1 while the disk has room enough for new jobs.",
+                 stats.admission.ok() ? 1 : 0);
   families.counter("weft_store_commits_total", "Transactions.", number(stats.commits));
   families.counter("weft_store_operations_total", "Operations in those transactions.",
                    number(stats.operations));

@@ -21,9 +21,14 @@ HttpReply show_readiness(const NotReady& not_ready) {
 
 }  // namespace
 
-std::string store_not_ready(const Status& health) {
-  if (health.ok()) return "";
-  return "the store cannot commit: " + std::string(from_absl(health.message()));
+std::string store_not_ready(const StoreStats& stats) {
+  if (!stats.health.ok()) {
+    return "the store cannot commit: " + std::string(from_absl(stats.health.message()));
+  }
+  if (!stats.admission.ok()) {
+    return "new jobs are refused: " + std::string(from_absl(stats.admission.message()));
+  }
+  return "";
 }
 
 std::vector<HttpPage> admin_pages(const prometheus::Collectable& metrics, NotReady not_ready) {

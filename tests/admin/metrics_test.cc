@@ -102,17 +102,22 @@ HttpReply reply_of(const std::vector<HttpPage>& pages, const std::string& path) 
 
 TEST(AdminPages, ReadyFollowsTheStoreAndAliveDoesNot) {
   const NoMetrics metrics;
-  Status health;
-  const auto pages = admin_pages(metrics, [&health] { return store_not_ready(health); });
+  StoreStats stats;
+  const auto pages = admin_pages(metrics, [&stats] { return store_not_ready(stats); });
   EXPECT_EQ(reply_of(pages, "/readyz").status, 200);
   EXPECT_EQ(reply_of(pages, "/readyz").body, "ok\n");
-  health = make_status(StatusCode::kUnavailable, "the disk is full: free some space");
+  stats.health = make_status(StatusCode::kUnavailable, "the disk is full: free some space");
   EXPECT_EQ(reply_of(pages, "/readyz").status, 503);
   EXPECT_EQ(reply_of(pages, "/readyz").body,
             "the store cannot commit: the disk is full: free some space\n");
   EXPECT_EQ(reply_of(pages, "/livez").status, 200);
-  health = Status();
+  stats.health = Status();
   EXPECT_EQ(reply_of(pages, "/readyz").status, 200);
+  stats.admission = make_status(StatusCode::kResourceExhausted, "little room: free some space");
+  EXPECT_EQ(reply_of(pages, "/readyz").status, 503);
+  EXPECT_EQ(reply_of(pages, "/readyz").body,
+            "new jobs are refused: little room: free some space\n");
+  EXPECT_EQ(reply_of(pages, "/livez").status, 200);
 }
 
 CORO_TEST(Metrics, OfAnIdleProcessAreCompleteAndNamedAsTheyShould) {

@@ -3,12 +3,8 @@
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 
-#include <csignal>
-#include <cstdio>
-#include <fstream>
 #include <nlohmann/json.hpp>
 
-#include <weft/client/client.h>
 #include <weft/v1/job_service.grpc.pb.h>
 
 #include "tests/support/daemon.h"
@@ -216,105 +212,6 @@ TEST(BadStart, ACorruptFile) {
   expect_no_start(
       {.store = "sqlite:" + dir.file("weft.db"), .listen = "127.0.0.1:0", .arguments = {}},
       dir.file("weft.db"));
-}
-
-// A file in which finished and waiting jobs fill the pages.
-void make_store(const std::string& path) {
-  std::vector<v1::JobSpec> specs(150);
-  for (v1::JobSpec& spec : specs) {
-    spec.set_type("echo");
-    spec.set_payload(std::string(3000, 'x'));
-  }
-  for (const std::string& role : {"all", "frontend"}) {
-    Daemon daemon({.store = "sqlite:" + path, .arguments = {"--role", role}});
-    Client client({.server = daemon.address()});
-    const auto answer = client.submit_batch(specs);
-    ASSERT_TRUE(answer.ok()) << answer.status();
-    for (const v1::SubmitAnswer& each : answer->answers()) {
-      if (role == "frontend") break;
-      ResultStream stream = client.watch({.job_id = each.accepted().id()});
-      for (auto event = stream.next(); event.ok() && event->has_value();) event = stream.next();
-    }
-    daemon.process().signal(SIGTERM);  // an orderly end leaves all of it in the one file
-    ASSERT_EQ(daemon.process().wait().exit_code, 0);
-  }
-}
-
-// Reads every job and its stream, and takes in one more. Returns what failed.
-std::vector<Status> use_all(const std::string& address) {
-  Client client({.server = address, .retry_for_ms = 500, .reconnect_for_ms = 500});
-  std::vector<Status> failures;
-  const auto note = [&](const Status& status) {
-    if (!status.ok()) failures.push_back(status);
-  };
-  v1::ListJobsRequest request;
-  std::vector<std::string> ids;
-  for (bool more = true; more;) {
-    const auto page = client.list(request);
-    note(page.status());
-    more = page.ok() && !page->next_page_token().empty();
-    if (!page.ok()) break;
-    request.set_page_token(page->next_page_token());
-    for (const v1::Job& job : page->jobs()) {
-      note(client.get(job.spec().id()).status());
-      if (job.has_outcome()) ids.push_back(job.spec().id());
-    }
-  }
-  for (const std::string& id : ids) {
-    ResultStream stream = client.watch({.job_id = id});
-    auto event = stream.next();
-    while (event.ok() && event->has_value()) event = stream.next();
-    note(event.status());
-    if (!event.ok() && event.status().code() == StatusCode::kUnavailable) break;
-  }
-  v1::JobSpec spec;
-  spec.set_type("echo");
-  note(client.submit(spec).status());
-  return failures;
-}
-
-TEST(BadStart, ABrokenPageIsToldAndNothingHangs) {
-  const TempDir dir;
-  const std::string path = dir.file("weft.db");
-  make_store(path);
-  const auto pages = std::filesystem::file_size(path) / 4096;
-  ASSERT_GT(pages, 100u);
-  int told = 0;
-  for (const unsigned part : {1, 2, 3, 4, 5, 6, 7}) {
-    const std::string broken = dir.file("broken-" + std::to_string(part) + ".db");
-    std::filesystem::copy_file(path, broken);
-    {
-      std::fstream file(broken, std::ios::in | std::ios::out | std::ios::binary);
-      file.seekp(static_cast<std::streamoff>(pages * part / 8 * 4096));
-      file << std::string(4096, '\xff');
-    }
-    Process process(daemon_command({.store = "sqlite:" + broken}));
-    const auto ready = process.read_line();
-    if (!ready) {
-      const Ended ended = process.wait();
-      EXPECT_EQ(ended.exit_code, 1);
-      EXPECT_THAT(ended.err, MatchesRegex("weftd: [^\n]* is damaged [^\n]*backup[^\n]*\n"));
-      ++told;
-      continue;
-    }
-    const size_t from = ready->find("grpc=") + 5;
-    const std::vector<Status> failures =
-        use_all(ready->substr(from, ready->find(' ', from) - from));
-    process.signal(SIGTERM);
-    const Ended ended = process.wait();
-    if (ended.exit_code != 0) {
-      EXPECT_EQ(ended.exit_code, 128 + SIGABRT) << ended.err;
-      EXPECT_THAT(ended.err, HasSubstr("restore the file from a backup"));
-    } else {
-      for (const Status& failure : failures) {
-        EXPECT_EQ(failure.code(), StatusCode::kDataLoss) << failure;
-        EXPECT_THAT(std::string(failure.message()), HasSubstr("restore it from a backup"));
-      }
-    }
-    told += ended.exit_code != 0 || !failures.empty();
-  }
-  std::printf("figure: %d of 7 broken pages were told\n", told);
-  EXPECT_GT(told, 0);
 }
 
 TEST(BadStart, ADatabaseOfAnotherProgram) {

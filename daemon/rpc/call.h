@@ -26,6 +26,7 @@
 #include <weft/runtime/task_group.h>
 
 #include "daemon/rpc/call_domain.h"
+#include "daemon/rpc/rpc_limits.h"
 #include "daemon/rpc/status_map.h"
 
 namespace weft {
@@ -170,7 +171,8 @@ class AnswerStream : public Call {
 
   bool is_stream() const override { return true; }
   // Gives one answer to the client; waits while limits::kCallQueueMessages or kCallQueueBytes are
-  // queued, which bounds what a slow client costs. False: the client is gone.
+  // queued, which bounds what a slow client costs; while the server holds much, kCrowdedQueueBytes
+  // are enough. What is queued counts as held. False: the client is gone.
   Task<bool> write(Response message);
   // Ends the call once what was written is on its way; only the first status counts.
   void finish(const Status& status) { ask_finish(to_grpc(status)); }
@@ -187,7 +189,10 @@ class AnswerStream : public Call {
   void on_write(bool ok);
   void deliver_room();
   bool full() const {
-    return queue_.size() >= limits::kCallQueueMessages || queue_bytes_ >= limits::kCallQueueBytes;
+    return queue_.size() >= limits::kCallQueueMessages || queue_bytes_ >= queue_bytes_max();
+  }
+  size_t queue_bytes_max() const {
+    return crowded() ? limits::kCrowdedQueueBytes : limits::kCallQueueBytes;
   }
 
   struct Queued {
@@ -233,15 +238,18 @@ class BidiCall final : public AnswerStream<ResponseType> {
   BidiCall(MethodBase& method, CallDomain& domain)
       : AnswerStream<ResponseType>(method, domain), responder_(&this->context()) {}
 
-  // co_await call.read(): the next request; nothing once the client has half-closed or is gone. The
-  // next one is asked of gRPC only when this is called again: that is the flow control. What was
-  // read counts as held until then.
+  // co_await call.read(): the next request; nothing once the client has half-closed or is gone, or
+  // read_refused(). The next one is asked of gRPC only when this is called again: that is the flow
+  // control. What was read counts as held until then.
   typename Channel<Request>::Receive read() {
     start_read();
     return inbox_.receive();
   }
   // Hands the count of the last request over to the caller, who lets it go.
   size_t take_read_bytes() { return std::exchange(read_bytes_, 0); }
+  // Not OK, after read() has returned nothing: the server has no room for the request that came.
+  // The handler ends the call so once it has written what it owes.
+  const Status& read_refused() const { return read_refused_; }
   auto* responder() { return &responder_; }
 
  private:
@@ -262,7 +270,8 @@ class BidiCall final : public AnswerStream<ResponseType> {
   Channel<Request> inbox_{1};
   bool reading_ = false;   // asked of gRPC and not delivered
   bool read_ok_ = false;   // written by the rpc thread before it posts read_mail_, like…
-  size_t read_bytes_ = 0;  // …this: of the last request, counted as held
+  size_t read_bytes_ = 0;  // …this: of the last request, counted as held…
+  Status read_refused_;    // …and this
   Request incoming_;       // gRPC's until then
   grpc::ServerAsyncReaderWriter<ResponseType, Request> responder_;
   CallTag<BidiCall> read_tag_{this, &BidiCall::on_read};
@@ -281,6 +290,8 @@ Task<bool> AnswerStream<ResponseType>::write(Response message) {
         const size_t bytes = message.ByteSizeLong();
         queue_.push_back({std::move(message), bytes});
         queue_bytes_ += bytes;
+        // Counted, not refused: what its job has computed is worth more than a new call.
+        (void)hold(bytes);
         pump();
         co_return true;
       }
@@ -301,13 +312,14 @@ bool AnswerStream<ResponseType>::issue_write() {
   writing_ = true;
   add_reference();
   send(next.message, options, write_tag_.get());
+  let_go(next.bytes);
   return true;
 }
 
 template <typename ResponseType>
 void AnswerStream<ResponseType>::drop_output() {
   while (!queue_.empty()) queue_.pop_front();
-  queue_bytes_ = 0;
+  let_go(std::exchange(queue_bytes_, 0));
 }
 
 template <typename ResponseType>
@@ -323,7 +335,7 @@ void AnswerStream<ResponseType>::on_write(bool ok) {
     pump();
     // Half empty, not one short of full: the handler wakes once for many messages.
     if (wants_room_ && (dead_ || (queue_.size() <= limits::kCallQueueMessages / 2 &&
-                                  queue_bytes_ <= limits::kCallQueueBytes / 2))) {
+                                  queue_bytes_ <= queue_bytes_max() / 2))) {
       wants_room_ = false;
       tell = true;
     }
@@ -355,13 +367,13 @@ void BidiCall<RequestType, ResponseType>::start_read() {
 template <typename RequestType, typename ResponseType>
 void BidiCall<RequestType, ResponseType>::on_read(bool ok) {
   const size_t bytes = ok ? incoming_.ByteSizeLong() : 0;
-  const Status room = ok ? this->hold(bytes) : absl::OkStatus();
+  Status room = ok ? this->hold(bytes) : absl::OkStatus();
   {
     std::lock_guard lock(this->mutex_);  // after start_read(), which gRPC alone orders
     read_ok_ = ok && room.ok();
     read_bytes_ = bytes;
+    read_refused_ = std::move(room);
   }
-  if (!room.ok()) this->ask_finish(to_grpc(room));
   this->loop().post(read_mail_);  // the read's reference goes with the mail
 }
 

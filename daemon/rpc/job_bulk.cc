@@ -112,7 +112,10 @@ Task<void> JobService::read_specs(Bulk* bulk, TaskGroup* group) {
     // not read its answers.
     co_await wait_for_room(bulk, 1);
     auto request = co_await bulk->call.read();
-    if (!request) co_return;
+    if (!request) {
+      if (bulk->end.ok()) bulk->end = bulk->call.read_refused();
+      co_return;
+    }
     const size_t bytes = bulk->call.take_read_bytes();
     if (Status status = check_batch(request->specs(), bytes); !status.ok()) {
       bulk->end = std::move(status);

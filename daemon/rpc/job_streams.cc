@@ -106,6 +106,10 @@ Task<void> JobService::watch(WatchCall& call) {
 
 Task<void> JobService::attach(AttachCall& call) {
   auto first = co_await call.read();
+  if (!call.read_refused().ok()) {
+    call.finish(call.read_refused());
+    co_return;
+  }
   if (!first || !first->has_open()) {
     call.finish(field_error("request", "the first message of an attach must be `open`"));
     co_return;
@@ -158,8 +162,8 @@ Task<bool> JobService::write_event(Attachment* attachment, v1::Event event) {
   co_return co_await attachment->call.write(std::move(event));
 }
 
-// Ends the attach only with an error of the client: a half-close leaves the events flowing, with
-// the credit given so far.
+// Ends the attach only with an error of the client or a request there is no room for: a half-close
+// leaves the events flowing, with the credit given so far.
 Task<void> JobService::steer(Attachment* attachment) {
   for (;;) {
     auto request = co_await attachment->call.read();
@@ -169,6 +173,7 @@ Task<void> JobService::steer(Attachment* attachment) {
     attachment->finish(std::move(status));
     co_return;
   }
+  if (!attachment->call.read_refused().ok()) attachment->finish(attachment->call.read_refused());
   attachment->sends.close();
 }
 

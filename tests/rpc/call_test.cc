@@ -247,6 +247,46 @@ TEST(ServerStreamCall, SlowReaderHoldsItsHandlerBackAndNobodyElse) {
   EXPECT_TRUE(reader->Finish().ok());
 }
 
+// What waits for a slow reader counts, and a server that holds much lets less of it wait.
+TEST(ServerStreamCall, QueuedAnswersCountAsHeldAndAreFewerWhileTheServerHoldsMuch) {
+  constexpr size_t kBytes = 8 << 10;
+  size_t queued[2] = {};
+  for (const bool crowded : {false, true}) {
+    std::atomic<uint64_t> written{0};
+    ScriptedService service;
+    service.watch = [&written, crowded](WatchCall& call) {
+      return [](WatchCall& slow, std::atomic<uint64_t>* count, bool much) -> Task<void> {
+        if (much) EXPECT_TRUE(slow.hold(limits::kRequestBytes / 2 + 1).ok());
+        for (uint64_t i = 1;; ++i) {
+          const bool there = co_await slow.write(chunk_event(i, kBytes));
+          if (!there) co_return;
+          ++*count;
+        }
+      }(call, &written, crowded);
+    };
+    service.get = answer_with_id;
+    TestServer server(service);
+    grpc::ClientContext context;
+    auto stub = server.stub();
+    auto reader = stub->Watch(&context, {});
+    uint64_t before = 0;
+    for (int same = 0; same < 500;) {
+      grpc::ClientContext other;
+      v1::Job job;
+      ASSERT_TRUE(stub->Get(&other, {}, &job).ok());
+      same = written > 0 && written == before ? same + 1 : 0;
+      before = written;
+    }
+    queued[crowded] = server.stats().held_bytes - (crowded ? limits::kRequestBytes / 2 + 1 : 0);
+    context.TryCancel();
+    EXPECT_TRUE(server.wait_for([&] { return server.server().stats().held_bytes == 0; }));
+  }
+  EXPECT_GE(queued[0], limits::kCrowdedQueueBytes * 2);
+  EXPECT_LE(queued[0], limits::kCallQueueBytes + kBytes + 100);
+  EXPECT_GT(queued[1], 0u);
+  EXPECT_LE(queued[1], limits::kCrowdedQueueBytes + kBytes + 100);
+}
+
 TEST(ServerStreamCall, ClientCancellationEndsAHandlerThatWaitsForRoom) {
   Witness witness;
   ScriptedService service;

@@ -241,6 +241,62 @@ TEST_F(RetryAndDeleteTest, AFinishedJobIsForgottenAndARunningOneIsNot) {
   EXPECT_EQ(remove(running).error_code(), grpc::FAILED_PRECONDITION);
 }
 
+// An attached reader without credit stays, and with it what the server knows of the stream.
+class StayingReader {
+ public:
+  StayingReader(v1::JobService::Stub& stub, const std::string& id) : call_(stub.Attach(&context_)) {
+    v1::AttachRequest request;
+    request.mutable_open()->set_id(id);
+    call_->Write(request);
+  }
+  void leave() { context_.TryCancel(); }
+  grpc::Status finish() {
+    v1::Event event;
+    while (call_->Read(&event)) {
+    }
+    return call_->Finish();
+  }
+
+ private:
+  grpc::ClientContext context_;
+  std::unique_ptr<grpc::ClientReaderWriter<v1::AttachRequest, v1::Event>> call_;
+};
+
+TEST_F(RetryAndDeleteTest, ReadersThatStayAreToldOfARemoval) {
+  const std::string id = submit("count", R"({"to":5})");
+  wait_for_end(id);
+  StayingReader reader(*stub_, id);
+  ASSERT_TRUE(wait_for([&] { return hub_->stats().readers == 1; }));
+  ASSERT_TRUE(get(id).has_spec());
+  EXPECT_TRUE(remove(id).ok());
+  EXPECT_EQ(reader.finish().error_code(), grpc::NOT_FOUND);
+}
+
+TEST_F(RetryAndDeleteTest, AWatchAfterARetryIsToldTheNewOutcome) {
+  v1::JobSpec spec;
+  spec.set_type("count");
+  spec.set_payload(R"({"to":1000000,"delay_ms":5})");
+  spec.mutable_attempt_timeout()->set_nanos(200'000'000);
+  v1::SubmitResponse response;
+  ASSERT_TRUE(submit(std::move(spec), &response).ok());
+  const std::string id = response.id();
+  const v1::Job first = wait_for_end(id);
+  ASSERT_EQ(first.state(), v1::JOB_STATE_DEAD);
+  ASSERT_GT(first.last_sequence(), 0u);
+  StayingReader reader(*stub_, id);
+  ASSERT_TRUE(wait_for([&] { return hub_->stats().readers == 1; }));
+  v1::Job job;
+  ASSERT_TRUE(retry(id, &job).ok());
+  v1::WatchRequest request;
+  request.set_id(id);
+  Read read;
+  EXPECT_TRUE(watch(request, &read).ok());
+  ASSERT_TRUE(read.finished.has_value());
+  EXPECT_GT(read.finished->last_sequence(), first.last_sequence());
+  reader.leave();
+  reader.finish();
+}
+
 TEST_F(RetryAndDeleteTest, ListsWhatTheStoreHasPageByPage) {
   std::set<std::string> submitted;
   for (int i = 0; i < 25; ++i) submitted.insert(submit("echo", "x"));

@@ -51,7 +51,8 @@ class BulkStream {
 
 class SubmitStreamTest : public JobServiceBed {
  protected:
-  SubmitStreamTest() : SubmitStreamTest(std::make_shared<GatedStore*>()) {}
+  explicit SubmitStreamTest(RpcServerOptions server = {})
+      : SubmitStreamTest(std::move(server), std::make_shared<GatedStore*>()) {}
   ~SubmitStreamTest() override { open_gate(); }
   void open_gate() {
     on_loop([this] { store().gate.set(); });
@@ -62,8 +63,8 @@ class SubmitStreamTest : public JobServiceBed {
   }
 
  private:
-  explicit SubmitStreamTest(std::shared_ptr<GatedStore*> store)
-      : JobServiceBed({.server = {},
+  SubmitStreamTest(RpcServerOptions server, std::shared_ptr<GatedStore*> store)
+      : JobServiceBed({.server = std::move(server),
                        .make_store =
                            [store] {
                              auto gated = std::make_unique<GatedStore>(*open_store("memory:"));
@@ -264,6 +265,31 @@ TEST_F(SubmitStreamTest, AHugeMessageIsRefusedAndTheServerStaysUp) {
   v1::SubmitResponse response;
   EXPECT_EQ(stub->Submit(&context, request, &response).error_code(), grpc::RESOURCE_EXHAUSTED);
   submit("echo", "still here");
+}
+
+class SmallSubmitStreamTest : public SubmitStreamTest {
+ protected:
+  SmallSubmitStreamTest() : SubmitStreamTest(small()) {}
+  static RpcServerOptions small() {
+    RpcServerOptions options;
+    options.held_bytes = 100'000;
+    return options;
+  }
+};
+
+TEST_F(SmallSubmitStreamTest, AMessageThereIsNoRoomForEndsTheStreamAfterTheAnswersBefore) {
+  BulkStream stream(*stub_);
+  ASSERT_TRUE(stream.write(message_of(3)));
+  ASSERT_TRUE(wait_for([&] { return store().jobs == 3; }));
+  v1::SubmitStreamRequest large = message_of(1);
+  large.mutable_specs(0)->set_payload(std::string(100'001, 'x'));
+  ASSERT_TRUE(stream.write(large));
+  ASSERT_TRUE(wait_for([&] { return server_->stats().held_bytes > 100'000; }));
+  open_gate();
+  const grpc::Status status = stream.finish();
+  EXPECT_EQ(status.error_code(), grpc::RESOURCE_EXHAUSTED) << status.error_message();
+  EXPECT_EQ(stream.indexes, (std::set<uint64_t>{0, 1, 2})) << "what was committed is answered";
+  EXPECT_TRUE(wait_for([&] { return server_->stats().held_bytes == 0; }));
 }
 
 // Streams that end in every way at any moment: each is closed once, and nothing stays held.

@@ -104,6 +104,7 @@ class JobServiceBed : public ::testing::Test {
   std::unique_ptr<v1::JobService::Stub> stub_;
   RpcServer* server_ = nullptr;
   JobService* service_ = nullptr;
+  StreamHub* hub_ = nullptr;
   TaskGroup* group_ = nullptr;
 
  private:
@@ -127,6 +128,7 @@ class JobServiceBed : public ::testing::Test {
       server_ = server.get();
       stop_ = &stop;
       service_ = &service;
+      hub_ = &bed.hub;
       group_ = &group;
       port_ = server->port();
       ready_.set_value();

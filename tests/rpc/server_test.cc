@@ -101,7 +101,7 @@ TEST(RpcServer, EndsAStreamWhoseMessageIsMoreThanItHolds) {
       v1::Event event;
       co_await call.write(event);
     }
-    call.finish(absl::OkStatus());
+    call.finish(call.read_refused());
   };
   RpcServerOptions options;
   options.held_bytes = 10'000;

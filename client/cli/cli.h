@@ -51,6 +51,9 @@ void add_worker_commands(CLI::App& app, const Globals& globals, Command& chosen)
 // bench
 void add_bench_command(CLI::App& app, const Globals& globals, Command& chosen);
 
+inline constexpr char kRawHelp[] =
+    "Chunks as they are, without a newline after each, as for the body of an http job";
+
 // TEXT, @file or - (standard input). Errors: INVALID_ARGUMENT; NOT_FOUND for a file.
 StatusOr<std::string> read_argument(const std::string& argument, size_t max_bytes);
 

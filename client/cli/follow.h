@@ -13,8 +13,9 @@ namespace weft::cli {
 
 // `stream` is a ResultStream or an Attachment. Returns the exit code.
 template <typename Stream>
-int follow(Stream& stream, const std::string& job_id, Format format, Interrupt& interrupt) {
-  EventPrinter printer(format, job_id);
+int follow(Stream& stream, const std::string& job_id, Format format, Interrupt& interrupt,
+           bool raw = false) {
+  EventPrinter printer(format, job_id, raw);
   interrupt.on_signal([&stream] { stream.stop(); });
   int code = kSucceeded;
   for (;;) {

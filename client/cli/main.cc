@@ -117,6 +117,16 @@ std::string explain(const CLI::App& app, const CLI::ParseError& error,
     return last + " needs a value";
   }
   if (error.get_name() == "ValidationError") return error.what();
+  if (error.get_name() == "RequiredError" && !parsed.empty()) {
+    std::string list;
+    for (const CLI::App* one :
+         parsed.front()->get_subcommands([](const CLI::App*) { return true; })) {
+      list += (list.empty() ? "" : ", ") + one->get_name();
+    }
+    if (!list.empty() && parsed.front()->get_subcommands().empty()) {
+      return parsed.front()->get_name() + " needs one of " + list;
+    }
+  }
   if (parsed.empty()) {
     bool value_follows = false;  // of --server or -o
     for (const std::string& argument : arguments) {
@@ -134,6 +144,15 @@ std::string explain(const CLI::App& app, const CLI::ParseError& error,
     return "a command is missing: one of " + list;
   }
   return error.what();
+}
+
+// Below `app`, at every depth.
+void add_globals_help(CLI::App& app) {
+  for (CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; })) {
+    const std::string more = command->get_footer();
+    command->footer(more + (more.empty() ? "" : "\n") + kGlobalsHelp);
+    add_globals_help(*command);
+  }
 }
 
 int run_main(int argc, char** argv) {
@@ -162,10 +181,7 @@ int run_main(int argc, char** argv) {
   add_admin_commands(app, globals, chosen);
   add_worker_commands(app, globals, chosen);
   add_bench_command(app, globals, chosen);
-  for (CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; })) {
-    const std::string more = command->get_footer();
-    command->footer(more + (more.empty() ? "" : "\n") + kGlobalsHelp);
-  }
+  add_globals_help(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

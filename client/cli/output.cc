@@ -59,6 +59,18 @@ size_t terminal_columns() {
   return ::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
 }
 
+double seconds_of(const google::protobuf::Duration& duration) {
+  return static_cast<double>(google::protobuf::util::TimeUtil::DurationToMilliseconds(duration)) /
+         1000;
+}
+
+// "pause"
+std::string policy_name(v1::StreamPolicy policy) {
+  std::string name = v1::StreamPolicy_Name(policy).substr(sizeof("STREAM_POLICY_") - 1);
+  for (char& c : name) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return name;
+}
+
 Json progress_json(const v1::Progress& progress) {
   return {{"fraction", progress.fraction()}, {"message", progress.message()}};
 }
@@ -124,7 +136,16 @@ Json job_json(const v1::Job& job) {
   json["state"] = state_name(job.state());
   json["attempt"] = job.attempt();
   put_bytes(json, "payload", job.spec().payload());
-  if (!job.spec().idempotency_key().empty()) {
+  if (!job.spec().content_type().empty()) json["content_type"] = job.spec().content_type();
+  if (job.spec().stream_policy() != v1::STREAM_POLICY_UNSPECIFIED) {
+    json["stream_policy"] = policy_name(job.spec().stream_policy());
+  }
+  if (job.spec().has_attempt_timeout()) {
+    json["timeout_seconds"] = seconds_of(job.spec().attempt_timeout());
+  }
+  if (job.spec().has_retention()) json["retention_seconds"] = seconds_of(job.spec().retention());
+  // The client's own key is the id, which is shown already.
+  if (!job.spec().idempotency_key().empty() && job.spec().idempotency_key() != job.spec().id()) {
     json["idempotency_key"] = job.spec().idempotency_key();
   }
   if (job.crashes() > 0) json["crashes"] = job.crashes();
@@ -181,9 +202,10 @@ std::string progress_bar(const v1::Progress& progress, size_t columns) {
   return line;
 }
 
-EventPrinter::EventPrinter(Format format, std::string job_id)
+EventPrinter::EventPrinter(Format format, std::string job_id, bool raw)
     : format_(format),
       job_id_(std::move(job_id)),
+      raw_(raw),
       progress_line_(format == Format::kTable && ::isatty(STDERR_FILENO) == 1) {}
 
 bool EventPrinter::print(const v1::Event& event) {
@@ -220,7 +242,8 @@ void EventPrinter::print_chunks(const v1::Chunks& chunks) {
   uint64_t sequence = chunks.first_sequence();
   for (const std::string& data : chunks.data()) {
     if (format_ == Format::kTable) {
-      out_.add_line(data);
+      out_.add(data);
+      if (!raw_) out_.add("\n");
     } else {
       Json json = {{"sequence", sequence}};
       put_bytes(json, "chunk", data);
@@ -270,7 +293,8 @@ void EventPrinter::print_finished() {
                  outcome.error_message().c_str());
   } else if (!finished_.outcome().result().empty() && finished_.last_sequence() == 0) {
     // A job that streams shows its chunks; one that only returns shows what it returned.
-    out_.add_line(finished_.outcome().result());
+    out_.add(finished_.outcome().result());
+    if (!raw_) out_.add("\n");
   }
 }
 

@@ -45,7 +45,8 @@ std::string progress_bar(const v1::Progress& progress, size_t columns);
 // Prints a stream's events in one of the formats.
 class EventPrinter {
  public:
-  EventPrinter(Format format, std::string job_id);
+  // `raw`: chunks as they are, with nothing between them; for tables only.
+  EventPrinter(Format format, std::string job_id, bool raw = false);
   // False: nothing more can be written to standard output.
   bool print(const v1::Event& event);
   // The end of the output; `state` is unspecified when the stream stopped before its job.
@@ -64,6 +65,7 @@ class EventPrinter {
   Output out_;
   const Format format_;
   const std::string job_id_;
+  const bool raw_;
   const bool progress_line_;
   bool progress_shown_ = false;
   bool begun_ = false;

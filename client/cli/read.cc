@@ -23,6 +23,7 @@ struct ReadOptions {
   std::string id;
   uint64_t from = 0;
   bool all_attempts = false;
+  bool raw = false;
   double deadline_s = 0;
   int64_t deadline_ms() const { return to_ms(deadline_s); }
 };
@@ -44,7 +45,7 @@ int watch(const Globals& globals, const ReadOptions& options) {
                                       .from_sequence = options.from,
                                       .all_attempts = options.all_attempts,
                                       .deadline_ms = options.deadline_ms()});
-  return follow(stream, options.id, globals.output(), interrupt);
+  return follow(stream, options.id, globals.output(), interrupt, options.raw);
 }
 
 // Each line of standard input is a send, until its end or the end of the attachment. Returns how
@@ -93,7 +94,7 @@ int attach(const Globals& globals, const ReadOptions& options) {
                                          .deadline_ms = options.deadline_ms()});
   size_t unsent = 0;
   std::thread sender([&] { unsent = send_lines(attachment, interrupt.end_fd()); });
-  const int code = follow(attachment, options.id, globals.output(), interrupt);
+  const int code = follow(attachment, options.id, globals.output(), interrupt, options.raw);
   interrupt.end();
   attachment.stop();
   sender.join();
@@ -110,6 +111,7 @@ void add_reading_options(CLI::App& command, ReadOptions& options) {
       ->check(sequence());
   command.add_flag("--all-attempts", options.all_attempts,
                    "Also chunks that a later attempt replaced");
+  command.add_flag("--raw", options.raw, kRawHelp);
   command.add_option("--deadline", options.deadline_s, "Give up reading after so long")
       ->type_name("SECONDS")
       ->check(seconds());
@@ -137,7 +139,9 @@ void add_read_commands(CLI::App& app, const Globals& globals, Command& chosen) {
   });
 
   CLI::App& attach_command = *app.add_subcommand(
-      "attach", "Print a job's chunks and steer it: each line typed is sent to the job");
+      "attach",
+      "Print a job's chunks and steer it: each line typed is sent to the job; an empty "
+      "line ends the input of an exec job");
   add_reading_options(attach_command, *options);
   attach_command.callback([&globals, &chosen, options] {
     chosen = [&globals, options] { return attach(globals, *options); };

@@ -29,9 +29,12 @@ constexpr char kStockHelp[] =
     "  sleep   {\"ms\":N}\n"
     "  fail    {\"message\":TEXT}\n"
     "  spin    {\"ms\":N}: CPU work\n"
-    "  http    {\"url\":URL}, also \"method\", \"headers\", \"body\"; weftd --allow-host allows "
-    "it\n"
-    "  exec    {\"argv\":[PROGRAM, …]}, also \"env\", \"cwd\"; weftd --allow-exec allows it\n";
+    "  http    {\"url\":URL}, also \"method\", \"headers\", \"body\", \"timeout_ms\", "
+    "\"max_bytes\",\n"
+    "          \"follow\", \"fail_on_status\"; weftd --allow-host allows it\n"
+    "  exec    {\"argv\":[PROGRAM, …]}, also \"env\", \"cwd\", \"timeout_ms\"; a send is a line "
+    "of\n"
+    "          its input, an empty one ends that; weftd --allow-exec allows it\n";
 
 struct SubmitOptions {
   std::string type;
@@ -42,6 +45,7 @@ struct SubmitOptions {
   std::vector<std::string> metadata;
   std::string policy = "run";
   double deadline_s = 0;
+  bool raw = false;
   std::string key;
   double timeout_s = 0;
   double retention_s = -1;
@@ -172,7 +176,7 @@ int run(const Globals& globals, const SubmitOptions& options) {
   int code = kSucceeded;
   if (!submit_spec(client, *std::move(spec), interrupt, &code)) return code;
   Attachment attachment = client.attach({.job_id = id, .deadline_ms = to_ms(options.deadline_s)});
-  code = follow(attachment, id, globals.output(), interrupt);
+  code = follow(attachment, id, globals.output(), interrupt, options.raw);
   if (code == kOutputClosed) {
     // Nobody wants the rest.
     static_cast<void>(client.cancel(id, "the reader of its output has left"));
@@ -208,6 +212,7 @@ void add_submit_commands(CLI::App& app, const Globals& globals, Command& chosen)
   CLI::App& run_command = *app.add_subcommand(
       "run", "Submit a job, print its chunks as they come, and exit with its outcome");
   add_job_options(run_command, *options);
+  run_command.add_flag("--raw", options->raw, kRawHelp);
   run_command.add_option("--deadline", options->deadline_s, "Give up reading after so long")
       ->type_name("SECONDS")
       ->check(seconds());

@@ -3,8 +3,8 @@
 # is printed, since figures of different runs say nothing about each other on a shared machine.
 #   tests/bench/compare.sh OLD_BUILD NEW_BUILD [names]     folders as made by cmake, like build
 #   ROUNDS=5 tests/bench/compare.sh …                      default 3
-# Names: runtime, store, stream-hub, submit, drain, latency, stream (default: all); a bench that one
-# of the builds does not have is left out and named.
+# Names: runtime, store, stream-hub, submit, drain, latency, stream, waiting (default: all); one that a
+# build does not have is left out and named.
 set -euo pipefail
 if [ $# -lt 2 ]; then
   sed -n '2,7s/^# \{0,1\}//p' "$0" >&2
@@ -29,6 +29,7 @@ benches = {
     "drain": (["weft", "bench", "drain", "--jobs", "100000", "-o", "jsonl"], "weft"),
     "latency": (["weft", "bench", "latency", "-o", "jsonl"], "weft"),
     "stream": (["weft", "bench", "stream", "-o", "jsonl"], "weft"),
+    "waiting": (["weft", "bench", "waiting", "--jobs", "50000", "-o", "jsonl"], "weft"),
 }
 names = sys.argv[3:] or list(benches)
 for name in names:

@@ -160,6 +160,18 @@ TEST_F(Admin, WorkerListAndDumpSayWhoRunsWhat) {
   EXPECT_EQ(daemon_.weft({"worker", "dump", "nobody-1"}).exit_code, 13);
 }
 
+TEST_F(Admin, RawPutsNothingBetweenChunks) {
+  EXPECT_EQ(daemon_.weft({"run", "count", "--raw", "-p", R"({"to":5})"}).out, "12345");
+  const std::string id = ended("count", R"({"to":3})");
+  EXPECT_EQ(daemon_.weft({"watch", id, "--raw"}).out, "123");
+}
+
+TEST_F(Admin, ACommandWithoutItsSecondWordIsToldWhatThereIs) {
+  const Ended ended = daemon_.weft({"worker"});
+  EXPECT_EQ(ended.exit_code, 2);
+  EXPECT_THAT(ended.err, HasSubstr("worker needs one of list, dump"));
+}
+
 TEST_F(Admin, ProgressIsABarOnATerminalAndNothingInAPipe) {
   const TempDir dir;
   for (int i = 0; i < 20; ++i) write_file(dir.file("file" + std::to_string(i)), "x");

@@ -93,6 +93,48 @@ int run(const Globals& globals, const Named& bench, BenchOptions options, bool r
   return out.finish();
 }
 
+// Only those that mean something to this bench.
+void add_options(CLI::App& command, const Named& bench, BenchOptions& options, bool& running) {
+  command
+      .add_option("--store", options.stores,
+                  "memory:, sqlite: (a file of its own) or sqlite:PATH; can be repeated")
+      ->type_name("URL")
+      ->capture_default_str();
+  command.add_flag("--running", running,
+                   "Measure the daemon at --server instead; its jobs stay there");
+  const std::string name = bench.name;
+  if (name != "stream") {
+    command.add_option("--jobs", options.jobs, "How many jobs (default: as suits the bench)")
+        ->check(CLI::Range(uint64_t{1}, uint64_t{limits::kQueuedPerQueue}));
+  }
+  if (name == "submit" || name == "drain" || name == "latency") {
+    command.add_option("--payload-bytes", options.payload_bytes, "Of a job")
+        ->check(CLI::Range(size_t{0}, limits::kPayloadBytes))
+        ->capture_default_str();
+  }
+  if (name == "submit" || name == "drain" || name == "waiting") {
+    command.add_option("--batch", options.batch, "Jobs in one message")
+        ->check(CLI::Range(size_t{1}, limits::kBatchJobs))
+        ->capture_default_str();
+  }
+  if (name == "submit") {
+    command.add_option("--seconds", options.seconds, "How long a row, unless --jobs is given")
+        ->check(CLI::Range(0.01, 3600.0))
+        ->capture_default_str();
+    command.add_option("--in-flight", options.in_flight, "Calls at once")
+        ->check(CLI::Range(size_t{1}, size_t{4096}))
+        ->capture_default_str();
+  }
+  if (name == "stream") {
+    command.add_option("--chunks", options.chunks, "Of one stream")
+        ->check(CLI::Range(uint64_t{1}, limits::kStreamChunks))
+        ->capture_default_str();
+    command.add_option("--chunk-bytes", options.chunk_bytes, "Of a chunk")
+        ->check(CLI::Range(size_t{1}, limits::kChunkBytes))
+        ->capture_default_str();
+  }
+}
+
 }  // namespace
 
 void add_bench_command(CLI::App& app, const Globals& globals, Command& chosen) {
@@ -110,31 +152,7 @@ void add_bench_command(CLI::App& app, const Globals& globals, Command& chosen) {
         return run(globals, bench, *options, *running);
       };
     });
-    sub->add_option("--store", options->stores,
-                    "memory:, sqlite: (a file of its own) or sqlite:PATH; can be repeated")
-        ->type_name("URL")
-        ->capture_default_str();
-    sub->add_flag("--running", *running, "Measure the daemon at --server instead");
-    sub->add_option("--jobs", options->jobs, "How many jobs (default: as suits the bench)")
-        ->check(CLI::Range(uint64_t{1}, uint64_t{limits::kQueuedPerQueue}));
-    sub->add_option("--seconds", options->seconds, "How long, where no number of jobs is given")
-        ->check(CLI::Range(0.01, 3600.0))
-        ->capture_default_str();
-    sub->add_option("--in-flight", options->in_flight, "Calls at once")
-        ->check(CLI::Range(size_t{1}, size_t{4096}))
-        ->capture_default_str();
-    sub->add_option("--batch", options->batch, "Jobs in one message")
-        ->check(CLI::Range(size_t{1}, limits::kBatchJobs))
-        ->capture_default_str();
-    sub->add_option("--payload-bytes", options->payload_bytes, "Of a job")
-        ->check(CLI::Range(size_t{0}, limits::kPayloadBytes))
-        ->capture_default_str();
-    sub->add_option("--chunks", options->chunks, "Of one stream")
-        ->check(CLI::Range(uint64_t{1}, limits::kStreamChunks))
-        ->capture_default_str();
-    sub->add_option("--chunk-bytes", options->chunk_bytes, "Of a chunk")
-        ->check(CLI::Range(size_t{1}, limits::kChunkBytes))
-        ->capture_default_str();
+    add_options(*sub, bench, *options, *running);
   }
 }
 

@@ -61,14 +61,15 @@ Status queued(const BenchOptions& options, const std::string& store, uint64_t jo
   const StatusOr<v1::Worker> before = (*target)->worker();
   if (!before.ok()) return before.status();
   const auto begin = BenchClock::now();
-  const StatusOr<uint64_t> accepted = submit_many(options, **target, jobs, "echo", "x", "bench-queued-");
+  const StatusOr<uint64_t> accepted =
+      submit_many(options, **target, jobs, "echo", "x", "bench-queued-");
   if (!accepted.ok()) return accepted.status();
   const double elapsed = seconds_since(begin);
   const StatusOr<v1::Worker> after = (*target)->worker();
   if (!after.ok()) return after.status();
   report.rows.push_back(
       Row{"waiting in the queue",
-          {{"bytes/job", per_job(*after, *before, jobs)}, {"submitted in s", elapsed}}});
+          {{"bytes/job", per_job(*after, *before, jobs)}, {"s to submit", elapsed}}});
   return absl::OkStatus();
 }
 
@@ -106,8 +107,8 @@ Status parked(const BenchOptions& options, const std::string& store, uint64_t jo
   if (!gone.ok()) return gone.status();
   report.rows.push_back(Row{"parked in a coroutine (sleep)",
                             {{"bytes/job", per_job(*asleep, *before, jobs)},
-                             {"submitted and started in s", started},
-                             {"cancelled one by one in s", seconds_since(cancelling)}}});
+                             {"s to submit and start", started},
+                             {"s to cancel one by one", seconds_since(cancelling)}}});
   return absl::OkStatus();
 }
 

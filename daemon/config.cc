@@ -45,6 +45,7 @@ class Parser {
   void add_root(const std::string& name, const std::string& text);
   void add_host(const std::string& name, const std::string& text);
   void add_program(const std::string& name, const std::string& text);
+  void add_variable(const std::string& name, const std::string& text);
   void error(std::string message) { parsed_.errors.push_back(std::move(message)); }
   void report_extras(const std::vector<std::string>& extras);
   std::string default_store() const;
@@ -157,6 +158,16 @@ void Parser::add_program(const std::string& name, const std::string& text) {
   parsed_.config.allow_exec.push_back(text);
 }
 
+void Parser::add_variable(const std::string& name, const std::string& text) {
+  const bool good = !text.empty() && std::all_of(text.begin(), text.end(), [](char c) {
+    return c > ' ' && c <= '~' && c != '=';
+  });
+  if (!good) {
+    return error(name + ": '" + text + "' is not the name of a variable: write it like COLOUR");
+  }
+  parsed_.config.allow_exec_env.push_back(text);
+}
+
 std::string Parser::default_store() const {
   const auto folder = [this](const char* variable) { return environment_(variable).value_or(""); };
   if (const std::string state = folder("STATE_DIRECTORY"); !state.empty()) {
@@ -240,6 +251,12 @@ void Parser::run(std::vector<std::string> arguments) {
       [&](Text name, Text text) { add_host(name, text); });
   add("allow-exec", "PROGRAM", "A program that exec may run, by its absolute path; can be repeated",
       [&](Text name, Text text) { add_program(name, text); });
+  add("allow-exec-env", "NAME",
+      "A variable that jobs may set for commands of exec; can be repeated. Danger: with PATH, "
+      "LD_*, "
+      "BASH_ENV, PERL5OPT, PYTHONPATH, NODE_OPTIONS and their like whoever submits jobs can run "
+      "any code",
+      [&](Text name, Text text) { add_variable(name, text); });
   add("exec-concurrency", "N", "Commands of exec that run at once (default 16)",
       [&](Text name, Text text) {
         read_number<size_t>(name, text, 1, limits::kConcurrency, config.exec_concurrency);
@@ -260,7 +277,8 @@ void Parser::run(std::vector<std::string> arguments) {
       [&](Text name, Text text) {
         read_number<int64_t>(name, text, 1, 3'600'000, config.stall_ms);
       });
-  add("allow-root", "DIR", "A folder that digest may read below; can be repeated",
+  add("allow-root", "DIR",
+      "A folder that digest may read below, and that exec may run commands below; can be repeated",
       [&](Text name, Text text) { add_root(name, text); });
   add("grace", "SECONDS", "How long running jobs may go on after SIGTERM (default 30)",
       [&](Text name, Text text) {
@@ -273,7 +291,9 @@ void Parser::run(std::vector<std::string> arguments) {
 
   CLI::App app(
       "weftd: runs jobs as coroutines, and streams their results.\n"
-      "Each option can also be given as a variable: --listen as WEFT_LISTEN, and so on.",
+      "Each option can also be given as a variable: --listen as WEFT_LISTEN, and so on.\n"
+      "Several values in one variable have colons between (WEFT_ALLOW_ROOT=/a:/b), those of\n"
+      "WEFT_ALLOW_HOST commas.",
       "weftd");
   app.allow_extras();
   app.set_version_flag("--version", "weftd " WEFT_VERSION);
@@ -320,7 +340,7 @@ void Parser::run(std::vector<std::string> arguments) {
       option.read(option.variable, text);
       continue;
     }
-    // Folders and programs stand apart by colons, as in PATH; hosts have colons of their own.
+    // They stand apart by colons, as in PATH; hosts have colons of their own.
     const char separator = option.flag == "--allow-host" ? ',' : ':';
     for (size_t begin = 0; begin <= text.size();) {
       const size_t end = std::min(text.find(separator, begin), text.size());

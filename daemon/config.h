@@ -21,8 +21,9 @@ struct Config {
   size_t executor_threads = 1;
   size_t max_resident = limits::kResidentJobs;
   std::vector<std::string> allow_roots;
-  std::vector<std::string> allow_hosts;  // of http jobs: NAME, NAME:PORT or *.DOMAIN
-  std::vector<std::string> allow_exec;   // of exec jobs: absolute paths of programs
+  std::vector<std::string> allow_hosts;     // of http jobs: NAME, NAME:PORT or *.DOMAIN
+  std::vector<std::string> allow_exec;      // of exec jobs: absolute paths of programs
+  std::vector<std::string> allow_exec_env;  // of exec jobs: names of variables
   size_t exec_concurrency = limits::kExecProcesses;
   int64_t retention_ms = limits::kRetentionMs;  // of jobs that do not say
   uint64_t free_disk_bytes = limits::kFreeDiskBytes;

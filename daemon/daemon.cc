@@ -14,6 +14,7 @@
 #include <cstdio>
 #include <memory>
 #include <optional>
+#include <utility>
 
 #include <weft/base/limits.h>
 #include <weft/base/random.h>
@@ -54,12 +55,14 @@ struct SignalSets {
   SignalSet dump{SIGUSR2};
 };
 
-// A connection takes two descriptors, and the usual limit of 1024 was made for select().
-void allow_many_descriptors() {
+// A connection takes two descriptors, and the usual limit of 1024 was made for select(). Returns
+// the limit there was, for commands that may use it.
+std::optional<uint64_t> allow_many_descriptors() {
   rlimit limit{};
-  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
-  limit.rlim_cur = limit.rlim_max;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return std::nullopt;
+  const uint64_t before = std::exchange(limit.rlim_cur, limit.rlim_max);
   setrlimit(RLIMIT_NOFILE, &limit);
+  return before;
 }
 
 // A failure at start: one sentence for the person who started us.
@@ -138,8 +141,10 @@ Task<void> exit_at_next_signal(SignalSet* signals) {
 class Daemon {
  public:
   Daemon(const Config& config, const AddHandlers& add_handlers, const InheritedSockets& sockets,
-         int64_t watchdog_ms, SignalSets& signals, std::unique_ptr<Store> store)
+         int64_t watchdog_ms, std::optional<uint64_t> exec_descriptors, SignalSets& signals,
+         std::unique_ptr<Store> store)
       : config_(config),
+        exec_descriptors_(exec_descriptors),
         sockets_(sockets),
         signals_(signals),
         keeper_(*EventLoop::current(),
@@ -162,6 +167,8 @@ class Daemon {
     register_stock_handlers(registry_, {.allow_roots = config_.allow_roots,
                                         .allow_hosts = config_.allow_hosts,
                                         .allow_exec = config_.allow_exec,
+                                        .allow_exec_env = config_.allow_exec_env,
+                                        .exec_descriptors = exec_descriptors_,
                                         .exec_concurrency = config_.exec_concurrency});
     add_handlers(registry_);
     return registry_;
@@ -182,6 +189,7 @@ class Daemon {
   Task<void> end_calls();
 
   const Config& config_;
+  const std::optional<uint64_t> exec_descriptors_;  // soft limit, before we raised it
   const InheritedSockets sockets_;
   SignalSets& signals_;
   const Keeper keeper_;  // watches over all that follows
@@ -382,7 +390,7 @@ int run_daemon(const Config& config, const AddHandlers& add_handlers) {
   const auto sockets = take_inherited_sockets();
   if (!sockets.ok()) return refuse_to_start(sockets.status());
   const int64_t watchdog_ms = take_watchdog_ms();
-  allow_many_descriptors();
+  const std::optional<uint64_t> descriptors_before = allow_many_descriptors();
   signal(SIGPIPE, SIG_IGN);  // a reader of our output that leaves is no reason to die
   signal(SIGCHLD, SIG_DFL);  // ignored, as it may be inherited, children vanish unreaped
   EventLoop loop;            // descriptors only; every other part lives on it
@@ -396,7 +404,8 @@ int run_daemon(const Config& config, const AddHandlers& add_handlers) {
   }
   int exit_code = 1;
   {
-    Daemon daemon(config, add_handlers, *sockets, watchdog_ms, signals, *std::move(store));
+    Daemon daemon(config, add_handlers, *sockets, watchdog_ms, descriptors_before, signals,
+                  *std::move(store));
     exit_code = loop.run(daemon.run());
   }
   if (!stop_logging()) _exit(exit_code);  // what there was to close is closed

@@ -9,6 +9,7 @@
 #include <weft/runtime/sleep.h>
 
 #include "daemon/handlers/exec_command.h"
+#include "daemon/handlers/file_tree.h"
 #include "daemon/handlers/handlers.h"
 #include "daemon/handlers/process.h"
 
@@ -129,6 +130,16 @@ std::string last_words(const Run& run) {
   return tail.empty() ? std::string() : ": " + tail;
 }
 
+// Off the loop, which a mount that has died would hold. Errors: throws Permanent.
+Task<std::shared_ptr<FileDescriptor>> open_cwd(Job job, Roots roots, std::string path) {
+  auto open = [roots, path] { return open_folder(*roots, path); };
+  const StatusOr<std::shared_ptr<FileDescriptor>> folder = co_await job.offload(open);
+  if (folder.ok()) co_return *folder;
+  const bool refused = folder.status().code() == absl::StatusCode::kPermissionDenied;
+  throw Permanent("cwd: " + std::string(from_absl(folder.status().message())),
+                  refused ? "not_allowed" : "cannot_start");
+}
+
 // Errors: throws Permanent unless the command has succeeded.
 void check_end(const Run& run, const ExecCommand& command) {
   const std::string what = "the command '" + command.process.arguments[0] + "' ";
@@ -157,15 +168,23 @@ void check_end(const Run& run, const ExecCommand& command) {
 
 // Payload: {"argv": [PROGRAM, ARGUMENT…], "env": {NAME: VALUE}, "cwd": "/", "timeout_ms": N}; only
 // `argv` is needed. PROGRAM is one that --allow-exec names, by its path or by its name alone; no
-// shell reads the rest. The environment is PATH, LANG, WEFT_JOB_ID and `env`.
+// shell reads the rest. The environment is PATH, LANG, WEFT_JOB_ID and `env`, whose names must all
+// be named by --allow-exec-env. `cwd` is / or below a folder that --allow-root names, with no
+// symlink on the way.
 // Yields each line of standard output, without its newline; one over limits::kExecLineBytes comes
 // in pieces. When nobody reads, the command blocks in its next write. Lines of standard error go to
 // the daemon's log. Each send is a line for standard input, and an empty one closes it: until then
 // a command that reads to the end waits for more.
 // Returns {"exit_code": 0}; another exit status, a signal and a timeout are failures. When the
 // command ends, or the job is cancelled (SIGTERM, later SIGKILL), all of its process group ends.
+// Limits: when weftd itself is killed (kill -9), the kernel kills the command, but not what the
+// command has started: the control group of a systemd unit, or a container, ends that too.
 Stream<std::string, std::monostate> exec(Job job, std::shared_ptr<const ExecSettings> settings) {
-  const ExecCommand command = read_command(job, settings->allowed);
+  ExecCommand command = read_command(job, *settings);
+  command.process.descriptors = settings->descriptors;
+  std::shared_ptr<FileDescriptor> folder;
+  if (command.folder) folder = co_await open_cwd(job, settings->roots, *command.folder);
+  if (folder) command.process.folder = folder->get();
   StatusOr<std::unique_ptr<Process>> started = Process::start(command.process);
   if (!started.ok()) {
     throw Permanent(std::string(from_absl(started.status().message())), "cannot_start");

@@ -12,6 +12,7 @@
 namespace weft::handlers {
 namespace {
 
+constexpr size_t kShownBytes = 100;  // of a name, in a message
 constexpr int64_t kTimeoutMsMax = limits::kDurationSecondsMax * 1000;
 
 [[noreturn]] void bad_field(const std::string& name, const std::string& what) {
@@ -19,11 +20,6 @@ constexpr int64_t kTimeoutMsMax = limits::kDurationSecondsMax * 1000;
 }
 
 bool has_nul(const std::string& text) { return text.find('\0') != std::string::npos; }
-
-// With these the loader runs code of the client's choice in any program, allowed or not.
-bool steers_loader(const std::string& name) {
-  return name.starts_with("LD_") || name == "GLIBC_TUNABLES" || name == "GCONV_PATH";
-}
 
 void check_arguments(const std::vector<std::string>& arguments) {
   if (arguments.empty() || arguments[0].empty()) {
@@ -44,18 +40,30 @@ void check_variables(const std::map<std::string, std::string>& variables) {
       bad_field("env", "a name must not be empty or hold '=', and nothing a zero byte");
     }
     if (name == "WEFT_JOB_ID") bad_field("env", "WEFT_JOB_ID is set by weftd");
-    if (steers_loader(name)) {
-      bad_field("env", "'" + name + "' decides what code a program runs, so leave it out");
-    }
   }
 }
 
-ExecCommand read_fields(const Fields& fields, const std::string& job_id) {
+// Only by name: a list of the harmful ones would never be complete. Many make a loader, a shell or
+// an interpreter run code of the client's choice within an allowed program.
+void check_allowed(const std::map<std::string, std::string>& variables,
+                   const std::vector<std::string>& allowed) {
+  for (const auto& [name, value] : variables) {
+    if (std::find(allowed.begin(), allowed.end(), name) != allowed.end()) continue;
+    throw Permanent("the variable '" + name.substr(0, kShownBytes) +
+                        "' is not allowed here: leave it out of 'env', or start weftd with "
+                        "--allow-exec-env NAME",
+                    "not_allowed");
+  }
+}
+
+ExecCommand read_fields(const Fields& fields, const std::string& job_id,
+                        const std::vector<std::string>& allowed_variables) {
   ExecCommand command;
   command.process.arguments = fields.texts("argv");
   check_arguments(command.process.arguments);
   std::map<std::string, std::string> variables = fields.text_map("env");
   check_variables(variables);
+  check_allowed(variables, allowed_variables);
   variables.emplace("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
   variables.emplace("LANG", "C.UTF-8");
   variables.emplace("WEFT_JOB_ID", job_id);
@@ -70,10 +78,11 @@ ExecCommand read_fields(const Fields& fields, const std::string& job_id) {
                           std::to_string(limits::kExecArgumentBytes) + " bytes, not " +
                           std::to_string(bytes) + ", so send the command its input");
   }
-  command.process.directory = fields.text("cwd").value_or("/");
-  if (!command.process.directory.starts_with("/") || has_nul(command.process.directory)) {
+  command.folder = fields.text("cwd");
+  if (command.folder && (!command.folder->starts_with("/") || has_nul(*command.folder))) {
     bad_field("cwd", "it must be an absolute path");
   }
+  if (command.folder == command.process.directory) command.folder.reset();
   const std::optional<int64_t> timeout_ms = fields.integer("timeout_ms", 1, kTimeoutMsMax);
   if (timeout_ms) command.timeout = std::chrono::milliseconds(*timeout_ms);
   return command;
@@ -105,11 +114,11 @@ std::string find_program(const std::string& name, const std::vector<std::string>
 
 }  // namespace
 
-ExecCommand read_command(const Job& job, const std::vector<std::string>& allowed) {
-  ExecCommand command =
-      read_payload(job, {"argv", "env", "cwd", "timeout_ms"},
-                   [&](const Fields& fields) { return read_fields(fields, job.id()); });
-  command.process.program = find_program(command.process.arguments[0], allowed);
+ExecCommand read_command(const Job& job, const ExecSettings& settings) {
+  ExecCommand command = read_payload(
+      job, {"argv", "env", "cwd", "timeout_ms"},
+      [&](const Fields& fields) { return read_fields(fields, job.id(), settings.allowed_env); });
+  command.process.program = find_program(command.process.arguments[0], settings.allowed);
   return command;
 }
 

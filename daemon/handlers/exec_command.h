@@ -9,6 +9,7 @@
 
 #include <weft/worker/job.h>
 
+#include "daemon/handlers/handlers.h"
 #include "daemon/handlers/process.h"
 
 namespace weft::handlers {
@@ -16,11 +17,12 @@ namespace weft::handlers {
 class ExecCommand {
  public:
   ProcessOptions process;
+  std::optional<std::string> folder;  // to be checked where it may block; nothing: the default
   std::optional<std::chrono::milliseconds> timeout;
 };
 
-// `allowed`: absolute paths. Errors: throws Permanent (invalid_payload, not_allowed).
-ExecCommand read_command(const Job& job, const std::vector<std::string>& allowed);
+// Errors: throws Permanent (invalid_payload, not_allowed).
+ExecCommand read_command(const Job& job, const ExecSettings& settings);
 
 // Cuts bytes into lines, and a line that is too long into pieces.
 class LineCutter {

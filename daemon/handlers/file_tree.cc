@@ -92,7 +92,7 @@ StatusOr<std::shared_ptr<FileDescriptor>> open_folder(const std::vector<std::str
                                                       const std::string& path) {
   if (roots.empty()) {
     return make_status(StatusCode::kPermissionDenied,
-                       "digest reads no folder here: start weftd with --allow-root DIR");
+                       "no folder is allowed here: start weftd with --allow-root DIR");
   }
   if (path.empty() || path[0] != '/' || path.find('\0') != std::string::npos) {
     return make_status(StatusCode::kInvalidArgument,

@@ -32,14 +32,17 @@ handlers::Roots resolve(const std::vector<std::string>& folders) {
 
 void register_stock_handlers(Registry& registry, StockOptions options) {
   registry.add("count", make_handler(handlers::count));
-  registry.add("digest", make_handler([roots = resolve(options.allow_roots),
-                                       max_names = options.digest_names](Job job) {
+  const handlers::Roots roots = resolve(options.allow_roots);
+  registry.add("digest", make_handler([roots, max_names = options.digest_names](Job job) {
                  return handlers::digest(std::move(job), roots, max_names);
                }));
   registry.add("echo", make_handler(handlers::echo));
   if (!options.allow_exec.empty()) {
     auto settings = std::make_shared<handlers::ExecSettings>();
     settings->allowed = std::move(options.allow_exec);
+    settings->allowed_env = std::move(options.allow_exec_env);
+    settings->roots = roots;
+    settings->descriptors = options.exec_descriptors;
     settings->kill_ms = options.exec_kill_ms;
     registry.add("exec",
                  make_handler([settings](Job job) { return handlers::exec(job, settings); }),

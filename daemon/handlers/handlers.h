@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -14,11 +15,13 @@
 namespace weft {
 
 struct StockOptions {
-  std::vector<std::string> allow_roots = {};  // digest reads below these folders only
+  std::vector<std::string> allow_roots = {};  // digest reads and exec runs below these only
   size_t digest_names = 2'000'000;            // files and folders of one digest, kept in memory
   std::vector<std::string> allow_hosts = {};  // http reaches only these; none: there is no http
   std::vector<std::string> allow_exec =
       {};  // exec starts these programs only; none: there is no exec
+  std::vector<std::string> allow_exec_env = {};   // variables that exec's clients may set
+  std::optional<uint64_t> exec_descriptors = {};  // soft limit of a command; none: this process's
   size_t exec_concurrency = limits::kExecProcesses;
   int64_t exec_kill_ms = limits::kExecKillMs;  // from SIGTERM to SIGKILL
 };
@@ -33,7 +36,10 @@ using Roots = std::shared_ptr<const std::vector<std::string>>;
 
 class ExecSettings {
  public:
-  std::vector<std::string> allowed;
+  std::vector<std::string> allowed;      // absolute paths of programs
+  std::vector<std::string> allowed_env;  // names of variables
+  Roots roots;                           // a command's folder is below one of these
+  std::optional<uint64_t> descriptors;
   int64_t kill_ms = limits::kExecKillMs;
 };
 

@@ -19,7 +19,6 @@ constexpr std::array kOwnHeaders = {"connection"sv, "content-length"sv,  "expect
                                     "host"sv,       "keep-alive"sv,      "proxy-authorization"sv,
                                     "te"sv,         "trailer"sv,         "transfer-encoding"sv,
                                     "upgrade"sv,    "proxy-connection"sv};
-constexpr std::array kCredentials = {"authorization"sv, "cookie"sv};
 constexpr std::array kBodyHeaders = {"content-type"sv, "content-encoding"sv, "content-language"sv,
                                      "content-location"sv};
 
@@ -39,6 +38,15 @@ bool is_one_of(const std::array<std::string_view, N>& names, std::string_view na
 template <size_t N>
 void remove(HttpHeaders& headers, const std::array<std::string_view, N>& names) {
   std::erase_if(headers, [&](const auto& header) { return is_one_of(names, lower(header.first)); });
+}
+
+// Credentials are for the place they were given for, and come under any name (X-Api-Key).
+void keep_harmless(HttpHeaders& headers) {
+  std::erase_if(headers, [](const auto& header) {
+    const std::string name = lower(header.first);
+    return name != "accept" && !name.starts_with("accept-") && name != "user-agent" &&
+           name != "range" && !name.starts_with("content-");
+  });
 }
 
 [[noreturn]] void bad_field(const std::string& name, const std::string& why) {
@@ -168,8 +176,7 @@ void redirect(HttpRequest& request, const HttpHead& head, const AllowedHosts& al
                     "not_allowed");
   }
   check_allowed(allowed, *target, shown(request.url.text()) + " redirects to");
-  // Credentials are for the place they were given for.
-  if (!target->same_origin(request.url)) remove(request.headers, kCredentials);
+  if (!target->same_origin(request.url)) keep_harmless(request.headers);
   const bool post_to_get = head.status <= 302 && request.method == "POST";
   if (post_to_get || (head.status == 303 && request.method != "HEAD")) {
     request.method = "GET";
@@ -194,12 +201,13 @@ nlohmann::json headers_of(const HttpHead& head) {
 // "max_bytes": N, "follow": 10, "fail_on_status": true}; only `url` is needed. Yields the body of
 // the answer in pieces as they come. Returns {"status", "url" (after redirects), "headers" (names
 // in lower case, several of one name joined with commas), "bytes", "redirects"}.
-// A status of 400 or more fails the job with http_status after its body, unless fail_on_status is
-// false. Up to `follow` redirects are followed, each checked like the first URL, else
-// too_many_redirects; with 0 the redirect itself is the answer. timeout_ms is for all of it, waits
-// for the reader included, waits for a connection not. Other failures: invalid_payload,
-// not_allowed, timeout, connection_failed, connection_lost, tls_failed, too_large, busy,
-// http_error.
+// While it waits for the network it holds no slot. A redirect to another origin takes along only
+// the headers Accept, Accept-*, User-Agent, Range and Content-*. A status of 400 or more fails the
+// job with http_status after its body, unless fail_on_status is false. Up to `follow` redirects are
+// followed, each checked like the first URL, else too_many_redirects; with 0 the redirect itself is
+// the answer. timeout_ms is for all of it, waits for the reader included, waits for a connection
+// not. Other failures: invalid_payload, not_allowed, timeout, connection_failed, connection_lost,
+// tls_failed, too_large, busy, http_error.
 Stream<std::string> http(Job job, std::shared_ptr<HttpSettings> settings) {
   HttpOptions options = read_payload(
       job,
@@ -210,12 +218,12 @@ Stream<std::string> http(Job job, std::shared_ptr<HttpSettings> settings) {
   check_allowed(settings->allowed, request.url, "the URL leads to");
   int64_t redirects = 0;
   for (;;) {
-    auto started = co_await settings->client.start(request);
+    auto started = co_await job.wait(settings->client.start(request));
     check(started.status());
     const int64_t begin_ns = loop.exact_now_ns();
     const std::unique_ptr<HttpTransfer> transfer = *std::move(started);
     HttpHead head;
-    const Status answered = co_await transfer->head(&head);
+    const Status answered = co_await job.wait(transfer->head(&head));
     check(answered);
     if (options.follow > 0 && is_redirect(head) && head.find("location") != nullptr) {
       if (redirects == options.follow) {
@@ -234,7 +242,9 @@ Stream<std::string> http(Job job, std::shared_ptr<HttpSettings> settings) {
     }
     uint64_t bytes = 0;
     for (;;) {
-      auto piece = co_await transfer->next();
+      Task<StatusOr<std::optional<std::string>>> next = transfer->next();
+      if (!transfer->ready()) next = job.wait(std::move(next));
+      auto piece = co_await next;
       check(piece.status());
       if (!*piece) break;
       bytes += (*piece)->size();

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "daemon/handlers/http_client.h"
@@ -12,7 +13,7 @@ namespace weft::handlers {
 class HttpSettings {
  public:
   explicit HttpSettings(const std::vector<std::string>& allow_hosts, HttpClientOptions options = {})
-      : allowed(allow_hosts), client(options) {}
+      : allowed(allow_hosts), client(std::move(options)) {}
   const AllowedHosts allowed;
   HttpClient client;
 };

@@ -5,6 +5,8 @@
 #include <sys/epoll.h>
 
 #include <chrono>
+#include <optional>
+#include <utility>
 
 #include <weft/runtime/combinators.h>
 
@@ -29,8 +31,9 @@ class Counted {
 }  // namespace
 
 HttpClient::HttpClient(HttpClientOptions options)
-    : options_(options),
-      connections_(options.connections),
+    : options_(std::move(options)),
+      resolver_(options_.look_up),
+      connections_(options_.connections),
       epoll_(epoll_create1(EPOLL_CLOEXEC)),
       multi_(nullptr) {
   static const CURLcode global = curl_global_init(CURL_GLOBAL_DEFAULT);
@@ -55,16 +58,13 @@ HttpClient::~HttpClient() {
 }
 
 Task<StatusOr<std::unique_ptr<HttpTransfer>>> HttpClient::start(HttpRequest request) {
-  auto place = std::make_unique<HttpPlace>(*this, request.url.host_and_port());
   if (waiting_ >= options_.waiting) {
     co_return make_status(
         StatusCode::kResourceExhausted,
         std::to_string(waiting_) + " requests wait for a connection already: try again later");
   }
-  {
-    const Counted counted(waiting_);
-    co_await place->take();
-  }
+  std::optional<Counted> counted(std::in_place, waiting_);
+  // First, so that names that nobody answers for hold none of the places.
   std::string addresses;
   if (!request.url.is_address()) {
     const std::chrono::milliseconds limit(options_.connect_ms);
@@ -77,6 +77,9 @@ Task<StatusOr<std::unique_ptr<HttpTransfer>>> HttpClient::start(HttpRequest requ
     if (!lookup->ok()) co_return lookup->status();
     addresses = **std::move(lookup);
   }
+  auto place = std::make_unique<HttpPlace>(*this, request.url.host_and_port());
+  co_await place->take();
+  counted.reset();
   std::unique_ptr<HttpTransfer> transfer(
       new HttpTransfer(*this, std::move(place), std::move(request)));
   const Status begun = transfer->begin(addresses);

@@ -50,6 +50,7 @@ struct HttpClientOptions {
   size_t buffer_bytes = limits::kHttpBufferBytes;
   size_t header_bytes = limits::kHttpHeaderBytes;
   int64_t connect_ms = limits::kHttpConnectMs;
+  HttpResolver::LookUp look_up = &look_up_host;
 };
 
 class HttpPlace;
@@ -64,7 +65,7 @@ class HttpClient final : private PollTarget, private Timer {
   HttpClient(const HttpClient&) = delete;
   HttpClient& operator=(const HttpClient&) = delete;
 
-  // Waits for its turn, looks the host up and begins to send. Waiting is in order, for the host
+  // Looks the host up, waits for its turn and begins to send. Waiting is in order, for the host
   // first. Cancellation: at once. Errors: RESOURCE_EXHAUSTED when too many wait already;
   // UNAVAILABLE for a host without an address; DEADLINE_EXCEEDED for one not found in time.
   Task<StatusOr<std::unique_ptr<HttpTransfer>>> start(HttpRequest request);
@@ -124,6 +125,8 @@ class HttpTransfer {
 
   // Waits for status and headers.
   Task<Status> head(HttpHead* out);
+  // Whether next() would return at once.
+  bool ready() const { return !buffer_.empty() || ended_; }
   // What has come of the body since the last call; waits for some. Nothing: it was all.
   Task<StatusOr<std::optional<std::string>>> next();
 
@@ -137,6 +140,7 @@ class HttpTransfer {
   bool on_header(std::string_view line);
   size_t on_body(std::string_view data);
   Status failure(int code) const;
+  Status not_an_answer() const;
   static size_t header_callback(char* data, size_t size, size_t count, void* transfer);
   static size_t body_callback(char* data, size_t size, size_t count, void* transfer);
 

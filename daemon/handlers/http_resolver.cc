@@ -15,18 +15,20 @@
 namespace weft::handlers {
 namespace {
 
-constexpr size_t kLookupsAtOnce = 4;
+constexpr size_t kLookupsAtOnce = 16;
 constexpr size_t kLookupsWaiting = 1000;
 constexpr size_t kAnswersKept = 1000;
 constexpr int64_t kAnswerNs = 60'000'000'000;
+constexpr int64_t kFailureNs = 5'000'000'000;  // a dead name must not take a thread for each job
 
 Status unresolved(const std::string& host, std::string_view why) {
   return make_status(StatusCode::kUnavailable,
                      "the host name '" + host + "' cannot be resolved: " + std::string(why));
 }
 
-// Blocks.
-StatusOr<std::string> look_up(const std::string& host) {
+}  // namespace
+
+StatusOr<std::string> look_up_host(const std::string& host) {
   addrinfo hints{};
   hints.ai_family = AF_UNSPEC;
   hints.ai_socktype = SOCK_STREAM;
@@ -49,8 +51,6 @@ StatusOr<std::string> look_up(const std::string& host) {
   return addresses;
 }
 
-}  // namespace
-
 // Outlives the resolver while a lookup runs, so that nobody waits for it at the end.
 struct HttpResolver::Shared {
   Shared() : wake(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
@@ -61,7 +61,8 @@ struct HttpResolver::Shared {
   std::vector<std::pair<std::string, StatusOr<std::string>>> ended;
 };
 
-HttpResolver::HttpResolver() : shared_(std::make_shared<Shared>()) {
+HttpResolver::HttpResolver(LookUp look_up)
+    : look_up_(std::move(look_up)), shared_(std::make_shared<Shared>()) {
   EventLoop::current()->poller().add(shared_->wake.get(), *this);
 }
 
@@ -97,7 +98,7 @@ void HttpResolver::start_lookups() {
       lookups_.erase(lookup);
       continue;
     }
-    const auto run = [shared = shared_, host] {
+    const auto run = [shared = shared_, look_up = look_up_, host] {
       StatusOr<std::string> addresses = look_up(host);
       {
         const std::lock_guard lock(shared->mutex);
@@ -127,10 +128,9 @@ void HttpResolver::on_events(uint32_t) {
   }
   for (auto& [host, addresses] : ended) {
     --running_;
-    if (addresses.ok()) {
-      if (answers_.size() >= kAnswersKept) answers_.clear();
-      answers_[host] = {*addresses, EventLoop::current()->now_ns() + kAnswerNs};
-    }
+    if (answers_.size() >= kAnswersKept) answers_.clear();
+    const int64_t kept_ns = addresses.ok() ? kAnswerNs : kFailureNs;
+    answers_[host] = {addresses, EventLoop::current()->now_ns() + kept_ns};
     const auto lookup = lookups_.find(host);
     lookup->second->addresses = std::move(addresses);
     lookup->second->done.set();

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -14,14 +15,19 @@
 
 namespace weft::handlers {
 
+// The addresses of `host` as the machine looks names up, with commas between. Blocks. Thread: any.
+// Errors: UNAVAILABLE.
+StatusOr<std::string> look_up_host(const std::string& host);
+
 // libcurl would start a thread for each transfer that has a name to look up, and would block the
 // loop to end one of them early. Here a name is looked up once for all that ask, on a thread that
-// ends with the lookup; answers are kept for a minute.
-// Thread: the loop's. Lifetime: outlives its waits. Limits: 4 lookups at once, 1,000 waiting, 1,000
-// answers kept.
+// ends with the lookup; answers are kept for a minute, failures for five seconds.
+// Thread: the loop's. Lifetime: outlives its waits. Limits: 16 lookups at once, 1,000 waiting,
+// 1,000 answers kept.
 class HttpResolver final : private PollTarget {
  public:
-  HttpResolver();
+  using LookUp = std::function<StatusOr<std::string>(const std::string& host)>;
+  explicit HttpResolver(LookUp look_up = &look_up_host);
   ~HttpResolver();
   HttpResolver(const HttpResolver&) = delete;
   HttpResolver& operator=(const HttpResolver&) = delete;
@@ -37,12 +43,13 @@ class HttpResolver final : private PollTarget {
     Event done;
   };
   struct Answer {
-    std::string addresses;
+    StatusOr<std::string> addresses;
     int64_t until_ns;
   };
   void start_lookups();
   void on_events(uint32_t events) override;
 
+  const LookUp look_up_;
   const std::shared_ptr<Shared> shared_;
   std::map<std::string, std::shared_ptr<Lookup>, std::less<>> lookups_;  // running and waiting
   std::deque<std::string> waiting_;

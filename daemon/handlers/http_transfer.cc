@@ -145,8 +145,9 @@ void HttpTransfer::set_body() {
 
 Task<Status> HttpTransfer::head(HttpHead* out) {
   while (!head_done_ && !ended_) co_await changed_.wait();
-  if (head_done_) *out = head_;
-  co_return head_done_ ? absl::OkStatus() : result_;
+  if (!head_done_) co_return result_.ok() ? not_an_answer() : result_;
+  *out = head_;
+  co_return absl::OkStatus();
 }
 
 Task<StatusOr<std::optional<std::string>>> HttpTransfer::next() {
@@ -181,6 +182,13 @@ Status HttpTransfer::failure(int code) const {
                      request_.method + " " + shown(request_.url.text()) + " failed: " + why);
 }
 
+Status HttpTransfer::not_an_answer() const {
+  return make_status(StatusCode::kInternal,
+                     shown(request_.url.text()) +
+                         " switches to another protocol, which was not asked for: give the URL of "
+                         "a server that answers by HTTP/1.1");
+}
+
 bool HttpTransfer::on_header(std::string_view line) {
   header_bytes_ += line.size();
   if (header_bytes_ > client_.options_.header_bytes) {
@@ -199,6 +207,10 @@ bool HttpTransfer::on_header(std::string_view line) {
     long status = 0;
     curl_easy_getinfo(easy_, CURLINFO_RESPONSE_CODE, &status);
     head_.status = static_cast<int>(status);
+    if (status == 101) {  // from here on it is no HTTP, and might never end
+      refused_ = not_an_answer();
+      return false;
+    }
     head_done_ = status >= 200;  // below, the real answer follows
     if (head_done_) changed_.notify_all();
     return true;

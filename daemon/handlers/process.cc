@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -65,6 +66,8 @@ struct ChildPlan {
   char* const* arguments;
   char* const* environment;
   const char* directory;
+  int folder;
+  const rlimit* descriptors;  // null: as they are
   std::array<int, 3> standard;
   int report;
   pid_t parent;
@@ -92,7 +95,11 @@ struct ChildPlan {
   if (syscall(SYS_close_range, 3U, ~0U, CLOSE_RANGE_CLOEXEC) != 0) {
     give_up(plan, StartFailure::kSetUp);
   }
-  if (chdir(plan.directory) != 0) give_up(plan, StartFailure::kDirectory);
+  const int entered = plan.folder >= 0 ? fchdir(plan.folder) : chdir(plan.directory);
+  if (entered != 0) give_up(plan, StartFailure::kDirectory);
+  if (plan.descriptors != nullptr && setrlimit(RLIMIT_NOFILE, plan.descriptors) != 0) {
+    give_up(plan, StartFailure::kSetUp);
+  }
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);
@@ -204,10 +211,15 @@ StatusOr<std::unique_ptr<Process>> Process::start(const ProcessOptions& options)
   }
   const std::vector<char*> arguments = pointers(options.arguments);
   const std::vector<char*> environment = pointers(options.environment);
+  rlimit descriptors{};
+  const bool limited = options.descriptors && getrlimit(RLIMIT_NOFILE, &descriptors) == 0;
+  if (limited) descriptors.rlim_cur = std::min<rlim_t>(*options.descriptors, descriptors.rlim_max);
   const ChildPlan plan{options.program.c_str(),
                        arguments.data(),
                        environment.data(),
                        options.directory.c_str(),
+                       options.folder,
+                       limited ? &descriptors : nullptr,
                        {in.read_end(), out.write_end(), err.write_end()},
                        report.write_end(),
                        getpid()};

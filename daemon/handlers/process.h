@@ -41,7 +41,9 @@ struct ProcessOptions {
   std::string program;                   // absolute path
   std::vector<std::string> arguments;    // [0] is the name it is called by
   std::vector<std::string> environment;  // NAME=VALUE, all there is
-  std::string directory;
+  std::string directory = "/";           // absolute path
+  int folder = -1;  // open descriptor that is entered instead: no name is looked up
+  std::optional<uint64_t> descriptors;  // soft limit of them; nothing: that of this process
 };
 
 // The child leads a process group of its own, has the default signal mask and dispositions and no

@@ -34,6 +34,11 @@ Task<void> Job::sleep(std::chrono::nanoseconds delay) const {
   return context_->parked(wait(context_, delay));
 }
 
+Task<void> Job::parked(Task<void> wait) const {
+  PlainWork::refuse("a weft::Job");
+  return context_->parked(std::move(wait));
+}
+
 Task<std::optional<std::string>> Job::receive() const {
   PlainWork::refuse("a weft::Job");
   return [](std::shared_ptr<internal::JobContext> context) -> Task<std::optional<std::string>> {

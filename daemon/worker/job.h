@@ -10,6 +10,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 
 #include <weft/proto/codec.h>
@@ -82,6 +83,12 @@ class Job {
   // Holds no slot meanwhile, unless the handler or another task it has started goes on working. In
   // all_of, any_of and groups of the handler's own the slot is kept: others in there may work.
   Task<void> sleep(std::chrono::nanoseconds delay) const;
+  // Awaits what needs no slot, such as an answer from the network; holds none meanwhile, as
+  // sleep().
+  template <typename T>
+  Task<T> wait(Task<T> what) const {
+    return wait_without_slot(*this, std::move(what));
+  }
   // The next value sent to this job; waits for it, as sleep() does. In the order sent, each once;
   // what it takes a later co_yield does not get. A new attempt gets all of them again. Nothing: the
   // attempt is over.
@@ -103,6 +110,20 @@ class Job {
  private:
   friend internal::JobContext& context_of(const Job& job);
   [[noreturn]] void bad_payload(const char* fault) const;
+  Task<void> parked(Task<void> wait) const;
+  template <typename T>
+  static Task<T> wait_without_slot(Job job, Task<T> what) {
+    if constexpr (std::is_void_v<T>) {
+      co_await job.parked(std::move(what));
+    } else {
+      std::optional<T> result;
+      auto keep = [](Task<T> task, std::optional<T>* into) -> Task<void> {
+        into->emplace(co_await std::move(task));
+      };
+      co_await job.parked(keep(std::move(what), &result));
+      co_return *std::move(result);
+    }
+  }
   TaskGroup& group() const;
   Executor& executor() const;
   Executor::Lane& lane() const;

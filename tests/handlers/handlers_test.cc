@@ -209,7 +209,8 @@ CORO_TEST(Payloads, AreReadStrictly) {
   static constexpr BadPayload kBad[] = {
       {"count", "", "the payload is not JSON: it is empty"},
       {"count", "{", "the payload is not JSON: parse error at line 1"},
-      {"count", "[]", "the payload must be a JSON object with from, to, step, delay_ms, bytes, stamp, not array"},
+      {"count", "[]",
+       "the payload must be a JSON object with from, to, step, delay_ms, bytes, stamp, not array"},
       {"count", "{}", "the payload needs the field 'to'"},
       {"count", R"({"to":1,"form":2})", "unknown field 'form': use from, to, step, delay_ms"},
       {"count", R"({"to":"ten"})", "bad field 'to': it must be a whole number"},

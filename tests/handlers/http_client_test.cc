@@ -3,7 +3,9 @@
 
 #include <gmock/gmock.h>
 
+#include <atomic>
 #include <memory>
+#include <thread>
 
 #include <weft/runtime/task_group.h>
 
@@ -61,7 +63,7 @@ HTTP_TEST(HttpClient, TransfersBeyondTheLimitsWaitInOrder) {
     if (exchange.path == "/first") co_await exchange.wait_for_close();
     co_await exchange.reply(200, "");
   };
-  for (const HttpClientOptions options :
+  for (const HttpClientOptions& options :
        {HttpClientOptions{.connections_per_host = 1}, HttpClientOptions{.connections = 1}}) {
     asked.clear();
     auto body = [&](HttpServer& server) -> Task<void> {
@@ -108,6 +110,61 @@ HTTP_TEST(HttpClient, WaitsAreBounded) {
     EXPECT_EQ(refused, 1u);
   };
   co_await with_http_server(answer, body);
+}
+
+// Names as a test resolves them: "dead…" blocks until it is told to fail. Shared with threads that
+// outlive the resolver.
+class Names {
+ public:
+  StatusOr<std::string> look_up(const std::string& host) {
+    ++lookups;
+    if (!host.starts_with("dead")) return "127.0.0.1";
+    while (!fail_now) std::this_thread::yield();
+    return make_status(StatusCode::kUnavailable, "there is no " + host);
+  }
+  std::atomic<size_t> lookups{0};
+  std::atomic<bool> fail_now{false};
+};
+
+HTTP_TEST(HttpClient, DeadNamesHoldNeitherPlacesNorTheLookupsOfOthers) {
+  constexpr size_t kDead = 15;  // one of the lookups at once is left
+  const auto names = std::make_shared<Names>();
+  auto body = [&](HttpServer& server) -> Task<void> {
+    HttpClient client({.connections = 1, .look_up = [names](const std::string& host) {
+                         return names->look_up(host);
+                       }});
+    auto with_dead = [&](TaskGroup& group) -> Task<void> {
+      auto dead = [&](size_t i) -> Task<void> {
+        auto started = co_await client.start(
+            HttpRequest(*HttpUrl::parse("http://dead" + std::to_string(i) + "/")));
+        EXPECT_EQ(started.status().code(), StatusCode::kUnavailable);
+      };
+      for (size_t i = 0; i < kDead; ++i) group.start(dead, i);
+      const bool blocked = co_await eventually([&] { return names->lookups == kDead; });
+      EXPECT_TRUE(blocked);
+      auto transfer =
+          co_await begin(&client, "http://alive:" + std::to_string(server.port()) + "/");
+      HttpHead head;
+      const Status answered = co_await transfer->head(&head);
+      EXPECT_EQ(head.status, 200) << answered;
+      names->fail_now = true;
+    };
+    co_await with_group(with_dead);
+    EXPECT_EQ(names->lookups, kDead + 1);
+  };
+  co_await with_http_server(mirror, body);
+}
+
+HTTP_TEST(HttpResolver, AFailureIsRememberedForAWhile) {
+  const auto names = std::make_shared<Names>();
+  names->fail_now = true;
+  handlers::HttpResolver resolver(
+      [names](const std::string& host) { return names->look_up(host); });
+  for (int i = 0; i < 3; ++i) {
+    const auto answer = co_await resolver.resolve("dead");
+    EXPECT_EQ(answer.status().code(), StatusCode::kUnavailable);
+  }
+  EXPECT_EQ(names->lookups, 1u);
 }
 
 HTTP_TEST(HttpClient, ConnectionIsUsedAgain) {

@@ -1,4 +1,4 @@
-// http: what it sends, streams, follows and refuses, against a real server and the real clock.
+// http: what it sends, streams and refuses, against a real server and the real clock.
 #include "daemon/handlers/http.h"
 
 #include <gmock/gmock.h>
@@ -12,59 +12,22 @@
 namespace weft {
 namespace {
 
-using handlers::HttpClientOptions;
-using handlers::HttpSettings;
 using std::chrono::milliseconds;
 using testing::eventually;
+using testing::expect_failed;
 using ::testing::HasSubstr;
 using testing::HttpExchange;
 using testing::HttpServer;
+using testing::joined;
 using testing::mirror;
 using testing::Read;
 using testing::read;
+using testing::result_of;
+using testing::run_job;
 using testing::with_bed;
 using testing::with_http_server;
+using testing::with_jobs;
 using testing::WorkerBed;
-
-Task<void> with_jobs(std::vector<std::string> allowed, HttpClientOptions options,
-                     std::function<Task<void>(WorkerBed&)> body) {
-  Registry registry;
-  const auto settings = std::make_shared<HttpSettings>(allowed, options);
-  registry.add("http", make_handler([settings](Job job) {
-                 return handlers::http(std::move(job), settings);
-               }));
-  co_await with_bed({}, std::move(registry), std::move(body));
-}
-
-// Runs one http job, allowed to reach `allowed`, to its end.
-Task<Read> run_job(std::string allowed, nlohmann::json payload, HttpClientOptions options = {}) {
-  Read got;
-  auto body = [&](WorkerBed& bed) -> Task<void> {
-    const std::string id = co_await bed.submit("http", payload.dump());
-    auto reader = co_await bed.attach(id, UINT64_MAX);
-    got = co_await read(*reader);
-  };
-  co_await with_jobs({allowed}, options, body);
-  co_return got;
-}
-
-std::string joined(const Read& got) {
-  std::string all;
-  for (const std::string& chunk : got.chunks) all += chunk;
-  return all;
-}
-
-void expect_failed(const Read& got, const std::string& code, const std::string& message) {
-  ASSERT_TRUE(got.finished.has_value());
-  EXPECT_EQ(got.finished->state(), v1::JOB_STATE_DEAD);
-  EXPECT_EQ(got.finished->outcome().error_code(), code);
-  EXPECT_THAT(got.finished->outcome().error_message(), HasSubstr(message));
-}
-
-nlohmann::json result_of(const Read& got) {
-  EXPECT_EQ(got.finished->state(), v1::JOB_STATE_SUCCEEDED) << got.finished->ShortDebugString();
-  return nlohmann::json::parse(got.finished->outcome().result(), nullptr, false);
-}
 
 HTTP_TEST(Http, GetYieldsTheBodyAndReturnsStatusAndHeaders) {
   auto body = [](HttpServer& server) -> Task<void> {
@@ -177,132 +140,6 @@ HTTP_TEST(Http, HostThatIsNotAllowedIsNotReached) {
     EXPECT_EQ(server.accepted(), 0u);
   };
   co_await with_http_server(mirror, body);
-}
-
-HTTP_TEST(Http, RedirectIsFollowedAndNamedInTheResult) {
-  auto answer = [](HttpExchange& exchange) -> Task<void> {
-    if (exchange.path == "/a/start") {
-      co_await exchange.reply(302, "ignored", "Location: ../b/next?x=1\r\n");
-    } else {
-      co_await mirror(exchange);
-    }
-  };
-  auto body = [](HttpServer& server) -> Task<void> {
-    const Read got = co_await run_job(server.host(), {{"url", server.url("/a/start")}});
-    const nlohmann::json result = result_of(got);
-    EXPECT_EQ(result["url"], server.url("/b/next?x=1"));
-    EXPECT_EQ(result["redirects"], 1);
-    EXPECT_EQ(nlohmann::json::parse(joined(got))["path"], "/b/next?x=1");
-    const Read kept =
-        co_await run_job(server.host(), {{"url", server.url("/a/start")}, {"follow", 0}});
-    EXPECT_EQ(result_of(kept)["status"], 302);
-    EXPECT_EQ(joined(kept), "ignored");
-  };
-  co_await with_http_server(answer, body);
-}
-
-HTTP_TEST(Http, RedirectToAHostThatIsNotAllowedIsNamedAndNotReached) {
-  std::string target;
-  auto redirects = [&](HttpExchange& exchange) -> Task<void> {
-    co_await exchange.reply(302, "", "Location: " + target + "\r\n");
-  };
-  auto body = [&](HttpServer& server) -> Task<void> {
-    auto other = [&](HttpServer& forbidden) -> Task<void> {
-      target = forbidden.url("/secret");
-      const Read got = co_await run_job(server.host(), {{"url", server.url("/")}});
-      expect_failed(got, "not_allowed", "redirects to " + forbidden.host());
-      EXPECT_EQ(forbidden.accepted(), 0u);
-      for (const char* bad : {"file:///etc/passwd", "ftp://127.0.0.1/", "http://u:p@127.0.0.1/"}) {
-        target = bad;
-        const Read refused = co_await run_job(server.host(), {{"url", server.url("/")}});
-        expect_failed(refused, "not_allowed", "redirects to where no job may go");
-      }
-    };
-    co_await with_http_server(mirror, other);
-  };
-  co_await with_http_server(redirects, body);
-}
-
-HTTP_TEST(Http, RedirectChangesTheMethodAsItsStatusSays) {
-  auto answer = [](HttpExchange& exchange) -> Task<void> {
-    if (exchange.path == "/end") {
-      co_await mirror(exchange);
-    } else {
-      co_await exchange.reply(std::atoi(exchange.path.c_str() + 1), "", "Location: /end\r\n");
-    }
-  };
-  auto body = [](HttpServer& server) -> Task<void> {
-    const std::tuple<const char*, const char*, const char*, const char*> kCases[] = {
-        {"/301", "POST", "GET", ""},        {"/302", "POST", "GET", ""},
-        {"/303", "PUT", "GET", ""},         {"/307", "POST", "POST", "data"},
-        {"/308", "PATCH", "PATCH", "data"}, {"/302", "PUT", "PUT", "data"}};
-    for (const auto& [path, method, then, data] : kCases) {
-      const Read got =
-          co_await run_job(server.host(), {{"url", server.url(path)},
-                                           {"method", method},
-                                           {"headers", {{"Content-Type", "text/plain"}}},
-                                           {"body", "data"}});
-      const nlohmann::json seen = nlohmann::json::parse(joined(got));
-      EXPECT_EQ(seen["method"], then) << path << method;
-      EXPECT_EQ(seen["body"], data) << path << method;
-      EXPECT_EQ(seen["headers"].contains("content-type"), *data != '\0') << path << method;
-    }
-  };
-  co_await with_http_server(answer, body);
-}
-
-HTTP_TEST(Http, CredentialsStayWithTheHostTheyWereGivenFor) {
-  std::string target;
-  auto first = [&](HttpExchange& exchange) -> Task<void> {
-    if (exchange.path == "/here") {
-      co_await exchange.reply(302, "", "Location: /mirror\r\n");
-    } else if (exchange.path == "/there") {
-      co_await exchange.reply(302, "", "Location: " + target + "\r\n");
-    } else {
-      co_await mirror(exchange);
-    }
-  };
-  auto body = [&](HttpServer& server) -> Task<void> {
-    auto with_other = [&](HttpServer& other) -> Task<void> {
-      target = other.url("/");
-      auto jobs = [&](WorkerBed& bed) -> Task<void> {
-        for (const char* path : {"/here", "/there"}) {
-          const nlohmann::json payload = {
-              {"url", server.url(path)},
-              {"headers", {{"AUTHORIZATION", "Bearer x"}, {"cookie", "a=b"}, {"x-kept", "1"}}}};
-          const std::string id = co_await bed.submit("http", payload.dump());
-          auto reader = co_await bed.attach(id, UINT64_MAX);
-          const Read got = co_await read(*reader);
-          const nlohmann::json headers = nlohmann::json::parse(joined(got))["headers"];
-          const bool same = std::string_view(path) == "/here";
-          EXPECT_EQ(headers.contains("authorization"), same);
-          EXPECT_EQ(headers.contains("cookie"), same);
-          EXPECT_TRUE(headers.contains("x-kept"));
-        }
-      };
-      co_await with_jobs({server.host(), other.host()}, {}, jobs);
-    };
-    co_await with_http_server(mirror, with_other);
-  };
-  co_await with_http_server(first, body);
-}
-
-HTTP_TEST(Http, EndlessRedirectsEnd) {
-  size_t requests = 0;
-  auto answer = [&](HttpExchange& exchange) -> Task<void> {
-    ++requests;
-    co_await exchange.reply(302, "", "Location: /again\r\n");
-  };
-  auto body = [&](HttpServer& server) -> Task<void> {
-    const Read got = co_await run_job(server.host(), {{"url", server.url("/")}});
-    expect_failed(got, "too_many_redirects", "more than 10 redirects");
-    EXPECT_EQ(requests, static_cast<size_t>(limits::kHttpRedirects) + 1);
-    requests = 0;
-    const Read two = co_await run_job(server.host(), {{"url", server.url("/")}, {"follow", 2}});
-    expect_failed(two, "too_many_redirects", "more than 2 redirects");
-    EXPECT_EQ(requests, 3u);
-  };
-  co_await with_http_server(answer, body);
 }
 
 HTTP_TEST(Http, BadPayloadsAreNamed) {
@@ -441,22 +278,6 @@ HTTP_TEST(Http, TimeIsLimitedBeforeHeadersAmongThemAndInTheBody) {
   co_await with_http_server(answer, body);
 }
 
-HTTP_TEST(Http, RedirectsShareOneTimeLimit) {
-  size_t requests = 0;
-  auto answer = [&](HttpExchange& exchange) -> Task<void> {
-    ++requests;
-    co_await sleep_for(milliseconds(60));
-    co_await exchange.reply(302, "", "Location: /again\r\n");
-  };
-  auto body = [&](HttpServer& server) -> Task<void> {
-    const Read got =
-        co_await run_job(server.host(), {{"url", server.url("/")}, {"timeout_ms", 150}});
-    expect_failed(got, "timeout", "");
-    EXPECT_LE(requests, 3u);
-  };
-  co_await with_http_server(answer, body);
-}
-
 HTTP_TEST(Http, RefusedConnectionFails) {
   std::string gone;
   auto body = [&](HttpServer& server) -> Task<void> {
@@ -502,6 +323,66 @@ HTTP_TEST(Http, AnswerThatIsNotHttpFails) {
     const Read tls = co_await run_job(server.host(), {{"url", "https://" + server.host() + "/"}},
                                       {.connect_ms = 50});
     expect_failed(tls, "timeout", "failed: SSL connection timeout");
+  };
+  co_await with_http_server(answer, body);
+}
+
+HTTP_TEST(Http, SwitchToAnotherProtocolFails) {
+  auto answer = [](HttpExchange& exchange) -> Task<void> {
+    co_await exchange.write("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n" +
+                            std::string("Connection: Upgrade\r\n\r\n"));
+    if (exchange.path == "/hangs") co_await exchange.wait_for_close();
+    exchange.close_after();
+  };
+  auto body = [](HttpServer& server) -> Task<void> {
+    for (const char* path : {"/hangs", "/closes"}) {
+      const Read got = co_await run_job(server.host(), {{"url", server.url(path)}});
+      expect_failed(got, "http_error", "switches to another protocol");
+    }
+  };
+  co_await with_http_server(answer, body);
+}
+
+// Before the head, and in the body.
+HTTP_TEST(Http, JobsThatWaitForTheNetworkHoldNoSlot) {
+  constexpr size_t kJobs = 5;
+  Event go_on;
+  auto answer = [&](HttpExchange& exchange) -> Task<void> {
+    if (exchange.path == "/body") {
+      co_await exchange.write("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\none");
+    }
+    co_await go_on.wait();
+    if (exchange.path == "/body") {
+      co_await exchange.write("two");
+    } else {
+      co_await exchange.reply(200, "onetwo");
+    }
+  };
+  auto body = [&](HttpServer& server) -> Task<void> {
+    auto jobs = [&](WorkerBed& bed) -> Task<void> {
+      std::vector<std::unique_ptr<Subscription>> readers;
+      for (size_t i = 0; i < kJobs; ++i) {
+        const nlohmann::json payload = {{"url", server.url(i % 2 == 0 ? "/silent" : "/body")}};
+        const std::string id = co_await bed.submit("http", payload.dump());
+        readers.push_back(co_await bed.attach(id, UINT64_MAX));
+      }
+      const bool all_wait = co_await eventually([&] { return server.open() == kJobs; });
+      EXPECT_TRUE(all_wait);
+      const std::string other = co_await bed.submit("echo", "x");
+      const auto finished = co_await bed.finished(other);
+      EXPECT_EQ(finished.state(), v1::JOB_STATE_SUCCEEDED);
+      go_on.set();
+      for (const auto& reader : readers) {
+        const Read got = co_await read(*reader);
+        EXPECT_EQ(joined(got), "onetwo");
+        EXPECT_EQ(result_of(got)["status"], 200);
+      }
+    };
+    Registry registry;
+    register_stock_handlers(registry, {.allow_hosts = {server.host()}});
+    testing::BedOptions one_slot;
+    one_slot.concurrency = 1;
+    co_await with_bed(std::move(one_slot), std::move(registry), jobs);
   };
   co_await with_http_server(answer, body);
 }

@@ -95,6 +95,32 @@ REAL_TIME_TEST(Process, HasTheEnvironmentItIsGivenAndNoOther) {
   EXPECT_EQ(output, "A=1\nB=two words\n");
 }
 
+// The daemon raises its own limit; a command that uses select() must not inherit that.
+REAL_TIME_TEST(Process, HasTheLimitOfDescriptorsItIsGiven) {
+  ProcessOptions options;
+  options.program = "/bin/sh";
+  options.arguments = {"sh", "-c", "ulimit -Sn"};
+  options.descriptors = 123;
+  auto process = Process::start(options);
+  WEFT_ASSERT(process.ok());
+  const std::string output = co_await read_all((*process)->out());
+  co_await (*process)->wait();
+  EXPECT_EQ(output, "123\n");
+}
+
+REAL_TIME_TEST(Process, EntersAFolderThatIsOpenAlready) {
+  const OwnedFd folder(open("/usr/bin", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  ProcessOptions options;
+  options.program = "/bin/pwd";
+  options.arguments = {"pwd"};
+  options.folder = folder.get();
+  auto process = Process::start(options);
+  WEFT_ASSERT(process.ok());
+  const std::string output = co_await read_all((*process)->out());
+  co_await (*process)->wait();
+  EXPECT_EQ(output, "/usr/bin\n");
+}
+
 REAL_TIME_TEST(Process, ThatCannotStartSaysWhy) {
   const auto missing = start({"/no/such/program"});
   EXPECT_THAT(std::string(from_absl(missing.status().message())),

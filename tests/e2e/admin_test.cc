@@ -134,8 +134,12 @@ TEST_F(Admin, TheSameKeyIsTheSameJob) {
 }
 
 TEST_F(Admin, RetentionOfNothingLeavesNothing) {
-  const std::string id = daemon_.submit("sleep", R"({"ms":100})", {"--retention", "0"});
-  EXPECT_EQ(daemon_.weft({"watch", id}).exit_code, 0);  // who reads it sees its end
+  const std::string id = "keeps-nothing-1";
+  // It computes nothing before its reader is there, who then sees all of it and its end.
+  const Ended run =
+      daemon_.weft({"run", "count", "-p", R"({"to":3})", "--id", id, "--retention", "0"});
+  EXPECT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_EQ(run.out, "1\n2\n3\n");
   EXPECT_EQ(daemon_.weft({"get", id}).exit_code, 13);
 }
 

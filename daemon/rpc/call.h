@@ -366,10 +366,14 @@ void BidiCall<RequestType, ResponseType>::start_read() {
 
 template <typename RequestType, typename ResponseType>
 void BidiCall<RequestType, ResponseType>::on_read(bool ok) {
-  const size_t bytes = ok ? incoming_.ByteSizeLong() : 0;
+  size_t bytes = 0;
+  if (ok) {
+    std::lock_guard lock(this->mutex_);  // after start_read(), which gRPC alone orders
+    bytes = incoming_.ByteSizeLong();
+  }
   Status room = ok ? this->hold(bytes) : absl::OkStatus();
   {
-    std::lock_guard lock(this->mutex_);  // after start_read(), which gRPC alone orders
+    std::lock_guard lock(this->mutex_);
     read_ok_ = ok && room.ok();
     read_bytes_ = bytes;
     read_refused_ = std::move(room);

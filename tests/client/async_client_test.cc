@@ -406,7 +406,10 @@ TEST(AsyncClient, OpensNoMoreStreamsThanItsLimit) {
   auto one = [&](AsyncClient* client) -> Task<void> {
     AsyncResultStream stream = client->job(kId).watch();
     co_await stream.next();
-    if (complete++ < 2) co_await sleep_for(20ms);  // as long as a third could come
+    if (complete++ < 2) {
+      while (most < 2) co_await sleep_for(1ms);
+      co_await sleep_for(20ms);  // as long as a third could come
+    }
     end.release();
     co_await stream.next();
   };

@@ -52,8 +52,8 @@ void wait_until_cancelled(grpc::ServerContext& context) {
 }
 
 TEST(AsyncClient, SubmitsReadsToTheEndAndDecodes) {
-  FakeServer server;
   v1::JobSpec got;
+  FakeServer server;
   server.on_submit = [&](const v1::SubmitRequest& request, v1::SubmitResponse* response) {
     got = request.spec();
     response->set_id(request.spec().id());
@@ -120,8 +120,8 @@ TEST(AsyncClient, AResultThatIsNoneSaysWhy) {
 }
 
 TEST(AsyncClient, RepeatsACallUntilItsServerAnswers) {
-  FakeServer server;
   std::vector<std::string> ids;
+  FakeServer server;
   server.on_submit = [&](const v1::SubmitRequest& request, v1::SubmitResponse* response) {
     ids.push_back(request.spec().id());
     if (ids.size() < 3) return restarting();
@@ -145,8 +145,8 @@ TEST(AsyncClient, RepeatsACallUntilItsServerAnswers) {
 }
 
 TEST(AsyncResultStream, ComesBackAfterALossWithNoGapAndNoRepeat) {
-  FakeServer server;
   std::vector<uint64_t> asked;
+  FakeServer server;
   server.on_watch = [&](grpc::ServerContext&, const v1::WatchRequest& request,
                         FakeServer::WatchWriter& writer) {
     asked.push_back(request.from_sequence());
@@ -211,8 +211,8 @@ TEST(AsyncResultStream, GoesOnWithTheProcessThatReplacesItsServer) {
 
 TEST(AsyncResultStream, ACancelledReadLosesNothingAndTheDestructorEndsTheCall) {
   std::binary_semaphore write_now{0};
-  FakeServer server;  // its calls use what is above
   std::promise<void> gone;
+  FakeServer server;  // its calls use what is above
   server.on_watch = [&](grpc::ServerContext& context, const v1::WatchRequest&,
                         FakeServer::WatchWriter& writer) {
     writer.Write(chunks_event(1, {"1"}));
@@ -281,10 +281,10 @@ TEST(AsyncClient, DeadlinesEndCallsAndAttachments) {
 }
 
 TEST(AsyncAttachment, RepeatsItsSendsAndItsCancelAfterALoss) {
-  FakeServer server;
   std::vector<std::string> seen;
   std::vector<std::string> senders;
   int calls = 0;
+  FakeServer server;
   server.on_attach = [&](grpc::ServerContext&, FakeServer::AttachStream& stream) {
     v1::AttachRequest request;
     ++calls;
@@ -359,8 +359,8 @@ TEST(AsyncAttachment, GrantsCreditAsItConsumesAndBoundsItsSends) {
 
 TEST(AsyncClient, AThousandWatchesAtOnceOnOneLoop) {
   constexpr int kWatches = 1000;
-  FakeServer server;
   std::atomic<int> open = 0;
+  FakeServer server;
   server.on_watch = [&](grpc::ServerContext& context, const v1::WatchRequest&,
                         FakeServer::WatchWriter& writer) {
     ++open;
@@ -390,8 +390,8 @@ TEST(AsyncClient, AThousandWatchesAtOnceOnOneLoop) {
 
 TEST(AsyncClient, OpensNoMoreStreamsThanItsLimit) {
   std::counting_semaphore<8> end{0};
-  FakeServer server;  // its calls use what is above
   std::atomic<int> open = 0, most = 0;
+  FakeServer server;  // its calls use what is above
   server.on_watch = [&](grpc::ServerContext&, const v1::WatchRequest&,
                         FakeServer::WatchWriter& writer) {
     const int now = ++open;

@@ -30,8 +30,8 @@ v1::JobSpec echo_spec(const std::string& payload = "") {
 }
 
 TEST(Client, GivesEachSubmissionAnIdAndAKeyThatStayTheSameWhenItIsRepeated) {
-  FakeServer server;
   std::vector<v1::SubmitBatchRequest> seen;
+  FakeServer server;
   server.on_batch = [&](const v1::SubmitBatchRequest& request, v1::SubmitBatchResponse* response) {
     seen.push_back(request);
     if (seen.size() == 1) return restarting();
@@ -58,8 +58,8 @@ TEST(Client, GivesEachSubmissionAnIdAndAKeyThatStayTheSameWhenItIsRepeated) {
 }
 
 TEST(Client, RefusesABatchOverItsLimitsByItself) {
-  FakeServer server;
   int calls = 0;
+  FakeServer server;
   server.on_batch = [&](const v1::SubmitBatchRequest&, v1::SubmitBatchResponse*) {
     ++calls;
     return grpc::Status::OK;
@@ -80,9 +80,9 @@ TEST(Client, RefusesABatchOverItsLimitsByItself) {
 
 TEST(SubmitStream, AnswersEveryJobAndSendsManyInOneMessage) {
   constexpr uint64_t kJobs = 20'000;
-  FakeServer server;
   int messages = 0, longest = 0;
   uint64_t next = 0;
+  FakeServer server;
   server.on_bulk = [&](FakeServer::BulkStream& stream) {
     v1::SubmitStreamRequest request;
     while (stream.Read(&request)) {
@@ -110,9 +110,9 @@ TEST(SubmitStream, AnswersEveryJobAndSendsManyInOneMessage) {
 }
 
 TEST(SubmitStream, WritesNoFurtherThanItsLimitOfUnansweredJobs) {
-  FakeServer server;
   std::promise<void> answer_now;
   std::atomic<uint64_t> received = 0;
+  FakeServer server;
   server.on_bulk = [&](FakeServer::BulkStream& stream) {
     v1::SubmitStreamRequest request;
     std::vector<v1::SubmitStreamResponse> owed;
@@ -141,9 +141,9 @@ TEST(SubmitStream, WritesNoFurtherThanItsLimitOfUnansweredJobs) {
 }
 
 TEST(SubmitStream, RefusesAJobThatNoMessageHoldsAndGoesOn) {
-  FakeServer server;
   uint64_t next = 0;
   size_t longest = 0;
+  FakeServer server;
   server.on_bulk = [&](FakeServer::BulkStream& stream) {
     v1::SubmitStreamRequest request;
     while (stream.Read(&request)) {
@@ -221,8 +221,8 @@ TEST(SubmitStream, StopAndTheDestructorEndWhatWaits) {
 }
 
 TEST(Client, ListFollowsThePages) {
-  FakeServer server;
   std::vector<std::string> asked;
+  FakeServer server;
   server.on_list = [&](const v1::ListJobsRequest& request, v1::ListJobsResponse* response) {
     asked.push_back(request.queue() + ":" + request.page_token());
     const auto add = [&](const char* id) { response->add_jobs()->mutable_spec()->set_id(id); };
@@ -253,9 +253,9 @@ TEST(Client, ListFollowsThePages) {
 }
 
 TEST(Client, RepeatsARetryAndARemoveWhoseAnswersWereLost) {
-  FakeServer server;
   int tries = 0;
   v1::JobState state = v1::JOB_STATE_RUNNING;
+  FakeServer server;
   server.on_retry = [&](const v1::RetryRequest&, v1::Job*) {
     return ++tries == 1 ? restarting()
                         : grpc::Status(grpc::StatusCode::FAILED_PRECONDITION, "it is not dead");

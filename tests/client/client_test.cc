@@ -32,8 +32,8 @@ Client client_of(const FakeServer& server) {
 }
 
 TEST(Client, RepeatsASubmissionUnderTheIdItMadeBeforeTheFirstTry) {
-  FakeServer server;
   std::vector<std::string> ids;
+  FakeServer server;
   server.on_submit = [&](const v1::SubmitRequest& request, v1::SubmitResponse* response) {
     ids.push_back(request.spec().id());
     if (ids.size() < 3) return restarting();
@@ -52,8 +52,8 @@ TEST(Client, RepeatsASubmissionUnderTheIdItMadeBeforeTheFirstTry) {
 }
 
 TEST(Client, DoesNotRepeatWhatTheServerRefused) {
-  FakeServer server;
   int calls = 0;
+  FakeServer server;
   server.on_submit = [&](const v1::SubmitRequest&, v1::SubmitResponse*) {
     ++calls;
     return grpc::Status(grpc::StatusCode::INVALID_ARGUMENT, "queue 'A' is not allowed");
@@ -81,8 +81,8 @@ TEST(Client, RefusesAPayloadOverTheLimitByItself) {
 }
 
 TEST(Client, NumbersItsSendsSoThatARepeatedOneIsTakenOnce) {
-  FakeServer server;
   std::vector<std::pair<std::string, uint64_t>> sends;
+  FakeServer server;
   server.on_send = [&](const v1::SendRequest& request, v1::SendResponse* response) {
     sends.emplace_back(request.sender(), request.number());
     if (sends.size() == 1) return restarting();
@@ -100,8 +100,8 @@ TEST(Client, NumbersItsSendsSoThatARepeatedOneIsTakenOnce) {
 }
 
 TEST(ResultStream, ComesBackAfterALossWithNoGapAndNoRepeat) {
-  FakeServer server;
   std::vector<uint64_t> asked;
+  FakeServer server;
   server.on_watch = [&](grpc::ServerContext&, const v1::WatchRequest& request,
                         FakeServer::WatchWriter& writer) {
     asked.push_back(request.from_sequence());
@@ -171,8 +171,8 @@ TEST(ResultStream, ComesBackWhenTheServerProcessIsReplaced) {
 }
 
 TEST(ResultStream, StopEndsAReadThatWaits) {
-  FakeServer server;
   std::promise<void> reading;
+  FakeServer server;
   server.on_watch = [&](grpc::ServerContext& context, const v1::WatchRequest&,
                         FakeServer::WatchWriter& writer) {
     writer.Write(chunks_event(1, {"1"}));
@@ -189,8 +189,8 @@ TEST(ResultStream, StopEndsAReadThatWaits) {
 }
 
 TEST(ResultStream, ItsDeadlineReachesTheServer) {
-  FakeServer server;
   std::atomic<bool> has_deadline = false;
+  FakeServer server;
   server.on_watch = [&](grpc::ServerContext& context, const v1::WatchRequest&,
                         FakeServer::WatchWriter&) {
     has_deadline = context.deadline() < std::chrono::system_clock::now() + std::chrono::hours(1);
@@ -203,8 +203,8 @@ TEST(ResultStream, ItsDeadlineReachesTheServer) {
 }
 
 TEST(ResultStream, ALastingRefusalIsNotRepeated) {
-  FakeServer server;
   int calls = 0;
+  FakeServer server;
   server.on_watch = [&](grpc::ServerContext&, const v1::WatchRequest&, FakeServer::WatchWriter&) {
     ++calls;
     return grpc::Status(grpc::StatusCode::NOT_FOUND, "there is no job 0123456789");
@@ -241,10 +241,10 @@ TEST(Attachment, GrantsCreditAsItConsumes) {
 }
 
 TEST(Attachment, RepeatsItsSendsAndItsCancelAfterALoss) {
-  FakeServer server;
   std::vector<std::string> seen;
   std::vector<std::string> senders;
   int calls = 0;
+  FakeServer server;
   server.on_attach = [&](grpc::ServerContext&, FakeServer::AttachStream& stream) {
     v1::AttachRequest request;
     ++calls;
@@ -302,9 +302,9 @@ class SendTaker {
 
 TEST(Attachment, LosesNoneOfManySendsWhenTheConnectionBreaksAmongThem) {
   constexpr size_t kSends = 1'000;
-  FakeServer server;
   SendTaker taker;
   int calls = 0;
+  FakeServer server;
   server.on_attach = [&](grpc::ServerContext&, FakeServer::AttachStream& stream) {
     if (++calls <= 3) {  // breaks with sends under way that nothing has taken
       taker.take(stream, 300 * static_cast<size_t>(calls));
@@ -334,8 +334,8 @@ TEST(Attachment, LosesNoneOfManySendsWhenTheConnectionBreaksAmongThem) {
 }
 
 TEST(Attachment, ASendThatWaitsForRoomEndsWithTheAttachment) {
-  FakeServer server;
   std::promise<void> end;
+  FakeServer server;
   server.on_attach = [&](grpc::ServerContext&, FakeServer::AttachStream& stream) {
     end.get_future().wait();
     stream.Write(finished_event(v1::JOB_STATE_SUCCEEDED, 0));
@@ -374,8 +374,8 @@ TEST(Attachment, CreditGoesOutWhileTheServerTakesNoSends) {
 }
 
 TEST(Client, StopEndsACallThatWaitsAndLaterOnes) {
-  FakeServer server;
   std::promise<void> called, stopped;
+  FakeServer server;
   server.on_submit = [&](const v1::SubmitRequest&, v1::SubmitResponse*) {
     called.set_value();
     stopped.get_future().wait();

@@ -23,6 +23,8 @@ packages=(
   libprotobuf-dev
   libabsl-dev             # Status, StatusOr, flat_hash_map
   libsqlite3-dev          # the embedded store
+  libhiredis-dev          # the store that daemons share
+  redis-server            # …which the tests start
   libspdlog-dev           # logs
   libssl-dev              # SHA-256 of the digest handler
   libcli11-dev            # command lines

@@ -62,6 +62,25 @@ print(passed, failed, skipped)
 PYTHON
 }
 
+# Says again which tests failed and how: their output is far above by now.
+tell_failures() {
+  python3 - "$1" "$2" <<'PYTHON'
+import sys
+import xml.etree.ElementTree as tree
+
+lines = 40  # of each, the last ones
+for case in tree.parse(sys.argv[2]).getroot().iter("testcase"):
+    reason = case.find("skipped")
+    skipped = reason is not None and reason.get("message", "").startswith("SKIP_")
+    if case.get("status") == "run" or skipped:
+        continue
+    print(f"== {sys.argv[1]}: FAILED: {case.get('name')} after {case.get('time')} s")
+    output = (case.findtext("system-out") or "").rstrip().splitlines()
+    for line in output[-lines:]:
+        print("    " + line[:300])
+PYTHON
+}
+
 # The processes that run a program of a build folder: "pid start", so that a pid used again counts
 # as another process. One that a user has started before is not ours.
 processes_of() {
@@ -77,6 +96,7 @@ processes_of() {
 
 passed=0
 failed=0
+failures=
 for build in "${builds[@]}"; do folder_of "$build" >/dev/null; done
 deploy/install-deps.sh
 started=$SECONDS
@@ -114,6 +134,9 @@ for build in "${builds[@]}"; do
     run_skipped=0
   fi
   if [ "$code" -ne 0 ] && [ "$run_failed" -eq 0 ]; then run_failed=1; fi
+  if [ "$run_failed" -ne 0 ] && [ -s "$report" ]; then
+    failures+="$(tell_failures "$build" "$report")"$'\n'
+  fi
   passed=$((passed + run_passed))
   failed=$((failed + run_failed))
   echo "== $build: $run_passed passed, $run_failed failed, $run_skipped skipped in $((SECONDS - phase)) s"
@@ -122,6 +145,7 @@ for build in "${builds[@]}"; do
     failed=$((failed + 1))
   done < <(LC_ALL=C comm -13 <(echo "$before") <(processes_of "$folder") | sed '/^$/d')
 done
+[ -z "$failures" ] || printf '%s' "$failures"
 echo "== all builds: $((SECONDS - started)) s"
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]

@@ -8,6 +8,7 @@
 
 #include <weft/base/status.h>
 #include <weft/runtime/task.h>
+#include <weft/store/chunk_block.h>
 #include <weft/store/token.h>
 #include <weft/v1/job.pb.h>
 #include <weft/v1/job_service.pb.h>
@@ -51,6 +52,27 @@ struct TakeRequest {
   size_t max_jobs = 0;                   // 0: only settle
   std::vector<TypeRoom> type_room = {};  // types with a limit of their own; others fill max_jobs
   bool suspect = true;  // one of them may be a suspect (v1::Job.crashes): the worker runs none
+  // Only jobs of these types; empty: of any. In a shared store the others wait for another worker.
+  std::vector<std::string> types = {};
+};
+
+// The readers that one process has on one stream, as others have to know them.
+struct StreamReaders {
+  uint32_t passive = 0;   // they ask the job for nothing
+  uint32_t attached = 0;  // they open its window
+  uint64_t credit = 0;    // the largest of the attached ones
+  uint64_t cursor = 1;    // what the slowest of all wants next
+  bool operator==(const StreamReaders&) const = default;
+};
+
+// The readers of a stream in another process. None passive and none attached: it has none any more.
+class RemoteReaders {
+ public:
+  RemoteReaders(std::string id, Incarnation process, StreamReaders all)
+      : job_id(std::move(id)), from(process), readers(all) {}
+  std::string job_id;
+  Incarnation from;
+  StreamReaders readers;
 };
 
 // Answers in the order of the settlements. OK: it is settled by this token (now or before).
@@ -61,10 +83,13 @@ class Taken {
   Taken() = default;
   std::vector<Status> settled;
   std::vector<v1::Job> jobs;  // RUNNING now, with the attempt number to make their tokens from
+  std::vector<RemoteReaders> readers;  // of those jobs, in other processes
 };
 
 // Told of commits, on the loop thread, in commit order, never from inside a verb's call. One
-// listener a store.
+// listener a store. What another process committed is told too, as far as it concerns jobs that run
+// here or streams that are followed here; after a lost connection on_resync() stands for all that
+// was missed.
 class StoreListener {
  public:
   virtual ~StoreListener() = default;
@@ -76,6 +101,26 @@ class StoreListener {
   virtual void on_finished(const v1::Job& job) = 0;
   // A send was stored for a job.
   virtual void on_send(const std::string& job_id, uint64_t number, const std::string& value) = 0;
+
+  // Only of stores that processes share; what happens in this process is not told again.
+  // Entries were stored for a followed stream. A gap before them is closed from the log.
+  virtual void on_entries(const std::string& /*job_id*/, const ChunkBlockPtr& /*block*/) {}
+  // The same without the entries, which are too large to push: they are in the log.
+  virtual void on_stored(const std::string& /*job_id*/, uint64_t /*last_sequence*/) {}
+  virtual void on_progress(const std::string& /*job_id*/, const v1::Progress& /*progress*/) {}
+  // A dead job was queued again, or a finished one removed.
+  virtual void on_retried(const v1::Job& /*job*/) {}
+  virtual void on_removed(const std::string& /*job_id*/) {}
+  // Readers elsewhere of a stream whose job runs here came, moved or left.
+  virtual void on_readers(const RemoteReaders& /*readers*/) {}
+  // The worker has given up this process's readers of a full stream that want entries below
+  // `first_sequence` still.
+  virtual void on_readers_detached(const std::string& /*job_id*/, uint64_t /*first_sequence*/) {}
+  // News may have been missed: look again at what runs here and what is followed here.
+  virtual void on_resync() {}
+  // The lease ran out and the jobs of this process are others' now: cancel them (kLeaseLost), tell
+  // the store nothing of them. From now on this process is `next`.
+  virtual void on_lease_lost(Incarnation /*next*/) {}
 };
 
 // Thread: the loop's. Lifetime: outlives its verbs; close() ends it.

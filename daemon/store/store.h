@@ -3,12 +3,15 @@
 
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include <weft/base/limits.h>
 #include <weft/base/random.h>
 #include <weft/store/job_admin.h>
 #include <weft/store/job_store.h>
 #include <weft/store/stream_store.h>
+#include <weft/store/worker_store.h>
 
 namespace weft {
 
@@ -23,6 +26,15 @@ struct StoreOptions {
   int64_t retention_ms = limits::kRetentionMs;        // of jobs that do not say
   uint64_t free_disk_bytes = limits::kFreeDiskBytes;  // submissions need so much room; 0: no check
   uint64_t id_seed = 0;  // of the ids the store makes; 0: from the system
+  // Only of shared stores:
+  Incarnation self = {};                         // this process start
+  std::string worker_name = {};                  // shown to people
+  std::string prefix = "weft";                   // of every key
+  std::string password = {};                     // wins over the URL's
+  int64_t lease_ms = limits::kLeaseMs;           // without a renewal for so long a worker is dead
+  int64_t renew_ms = limits::kRenewMs;           // it renews this often
+  int64_t command_ms = limits::kRedisCommandMs;  // an answer that takes longer ends the connection
+  size_t push_bytes = limits::kRedisPushBytes;   // chunks pushed to followers; more is read by them
 };
 inline Random make_id_source(const StoreOptions& options) {
   return options.id_seed == 0 ? Random::from_system() : Random(options.id_seed);
@@ -47,9 +59,17 @@ struct StoreStats {
   // Not OK while new submissions are refused because the disk is nearly full. As of the last commit
   // that was tried; a sweep is one.
   Status admission;
+  // Of a connection to a server; all zero when there is none.
+  uint64_t connects = 0;
+  uint64_t timeouts = 0;        // connections closed because an answer did not come
+  uint64_t commands = 0;        // sent
+  uint64_t pushes = 0;          // news received from other processes
+  uint64_t lease_losses = 0;    // of this process
+  uint64_t leases_expired = 0;  // of others, taken over by this process
+  std::vector<std::pair<std::string, uint64_t>> refusals;  // by the server, by kind: READONLY…
 };
 
-class Store : public JobStore, public JobAdmin, public StreamStore {
+class Store : public JobStore, public JobAdmin, public StreamStore, public WorkerStore {
  public:
   // Set once, before the first verb. The listener outlives the store's last commit.
   virtual void set_listener(StoreListener* listener) = 0;
@@ -58,10 +78,13 @@ class Store : public JobStore, public JobAdmin, public StreamStore {
   virtual Task<void> close() = 0;
 };
 
-// `url`: "memory:" or "sqlite:PATH" (an absolute or relative path; its folder is made if missing).
+// `url`: "memory:", "sqlite:PATH" (an absolute or relative path; its folder is made if missing),
+// "redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE]" or "redis+unix://[USER:PASSWORD@]PATH[?db=N]".
 // Blocks while the file is opened and recovered: call it before the loop has work.
 // Errors: INVALID_ARGUMENT for another URL; PERMISSION_DENIED, ALREADY_EXISTS (another daemon has
-// the file), DATA_LOSS (not a Weft database, corrupt, or of a newer version), each with what to do.
+// the file), DATA_LOSS (not a Weft database, corrupt, or of a newer version), UNAVAILABLE (the
+// server does not answer), FAILED_PRECONDITION (the server is too old, or evicts keys), each with
+// what to do.
 StatusOr<std::unique_ptr<Store>> open_store(const std::string& url, StoreOptions options = {});
 
 }  // namespace weft

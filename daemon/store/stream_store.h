@@ -2,46 +2,16 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include <weft/base/status.h>
 #include <weft/runtime/task.h>
+#include <weft/store/chunk_block.h>
+#include <weft/store/job_store.h>
 #include <weft/store/token.h>
 
 namespace weft {
-
-// Neighbouring entries of one stream, in one piece of memory that producer, store and readers
-// share.
-class ChunkBlock {
- public:
-  enum class Kind : uint8_t {
-    kChunks = 0,
-    kAttemptStarted = 1,  // one entry: a serialized v1::AttemptStarted
-  };
-
-  explicit ChunkBlock(uint64_t first, Kind entry_kind = Kind::kChunks)
-      : first_sequence(first), kind(entry_kind) {}
-
-  void add(std::string_view chunk) {
-    bytes.append(chunk);
-    ends.push_back(static_cast<uint32_t>(bytes.size()));
-  }
-  size_t count() const { return ends.size(); }
-  uint64_t last_sequence() const { return first_sequence + ends.size() - 1; }
-  std::string_view chunk(size_t index) const {
-    const uint32_t begin = index == 0 ? 0 : ends[index - 1];
-    return std::string_view(bytes).substr(begin, ends[index] - begin);
-  }
-
-  uint64_t first_sequence;
-  Kind kind;
-  std::string bytes;
-  std::vector<uint32_t> ends;  // where each entry ends in `bytes`
-};
-using ChunkBlockPtr = std::shared_ptr<const ChunkBlock>;
 
 class Append {
  public:
@@ -97,6 +67,15 @@ class StreamStore {
 
   // A running attempt has looked at the sends up to `number`; makes room for more of them.
   virtual void consumed(const Token& token, uint64_t number) = 0;
+
+  // What readers this process has on a stream now: the store then tells its listener what other
+  // processes do to it, and the worker that runs the job who reads it. No readers: it is followed
+  // no longer. Cheap: sent at the end of the turn, the last one counts; said again by the store
+  // itself after a lost connection. Stores of one process have nobody to tell.
+  virtual void follow(const std::string& /*job_id*/, StreamReaders /*readers*/) {}
+  // Tells the process `from` that its readers below `first_sequence` are given up.
+  virtual void detach_readers(const std::string& /*job_id*/, Incarnation /*from*/,
+                              uint64_t /*first_sequence*/) {}
 };
 
 }  // namespace weft

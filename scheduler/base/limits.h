@@ -84,6 +84,31 @@ inline constexpr size_t kReadBatchBytes = 256 << 10;  // bytes of one page of a 
 inline constexpr size_t kFreeDiskBytes = 64 << 20;  // below it submissions are refused
 inline constexpr int64_t kFreeDiskCheckMs = 250;    // the disk is asked this often
 
+// Leases and Redis.
+inline constexpr int64_t kLeaseMs = 15'000;         // a worker unheard of for so long is dead
+inline constexpr int64_t kRenewMs = 5000;           // three tries before that
+inline constexpr int64_t kKeeperRenewMs = 30'000;   // a held loop's lease is renewed this long
+inline constexpr int64_t kForeignTypeMs = 600'000;  // a job no live worker can run goes dead
+inline constexpr size_t kWorkers = 10'000;          // processes that share a store
+inline constexpr size_t kExpireBatch = 500;         // jobs of a dead worker requeued by one call
+inline constexpr int64_t kRedisCommandMs = 5000;    // an answer that takes longer never comes
+inline constexpr int64_t kRedisConnectMs = 3000;    // to be connected and let in
+inline constexpr int64_t kRedisPingMs = 5000;       // an idle connection is asked if it lives
+inline constexpr int64_t kRedisRetryMs = 50;        // first pause before it connects again…
+inline constexpr int64_t kRedisRetryMsMax = 2000;   // …and the longest, both with jitter
+inline constexpr int64_t kRedisPollMs = 5000;     // an idle worker asks for work it was not told of
+inline constexpr size_t kRedisInFlight = 65'536;  // commands sent and not answered
+inline constexpr size_t kRedisInFlightBytes = 64
+                                              << 20;  // and their bytes; more waits in the callers
+inline constexpr size_t kRedisScriptItems = 1000;     // jobs, settles, appends of one script call
+inline constexpr size_t kRedisScriptBytes = 8
+                                            << 20;  // and their bytes: Redis stands still meanwhile
+inline constexpr size_t kRedisScan = 4000;          // entries one script call looks at
+inline constexpr size_t kRedisPushBytes = 64 << 10;  // a larger block is read, not pushed
+inline constexpr size_t kRedisInlinePayload = 4
+                                              << 10;  // a larger payload is kept beside its record
+inline constexpr size_t kRemoteReaders = 1000;        // processes that read one stream
+
 // Handlers.
 inline constexpr size_t kHttpUrlBytes = 8 << 10;         // a URL of an http job
 inline constexpr size_t kHttpHeaderBytes = 64 << 10;     // headers, either way

@@ -1,0 +1,76 @@
+-- Begins every script (the build joins the files; a script's first line is its shebang with flags).
+--
+-- All keys of a shard begin with KEYS[1], "{PREFIX:00}:", called P here, so that they share one
+-- hash slot. INC is a process's incarnation: 16 bytes as 32 hex digits.
+--   P layout            string  the version of all this: a daemon of another one does not start
+--   P job               hash    job id -> record (below)
+--   P spec              hash    job id -> serialized JobSpec, without its payload when that is large
+--   P payload           hash    job id -> a large payload
+--   P outcome           hash    job id -> serialized Outcome of a finished job
+--   P progress          hash    job id -> serialized Progress
+--   P ages              zset    job id by age: List goes through it from the newest
+--   P age               string  the last age given
+--   P turns, P xturns   list    names of queues with jobs queued, in turn (x: of suspects)
+--   P lanes:QUEUE       hash    type -> jobs queued (P xlanes:QUEUE)
+--   P lane:QUEUE:TYPE   list    ids, oldest first (P xlane:QUEUE:TYPE). An entry whose record is not
+--                               queued any more is skipped and counts nowhere; a lane without live
+--                               entries is deleted
+--   P count             hash    queued, running, finished, succeeded, dead, cancelled, suspect,
+--                               removed, q:QUEUE (queued), f:QUEUE (finished): kept counters
+--   P held:INC          hash    job id -> attempt: what a process runs
+--   P took:INC          list    the last take_seq, then the ids that take got
+--   P workers           hash    INC -> beat in microseconds, a space, serialized v1.Worker
+--   P dead:INC          hash    job id -> attempt requeued from a process given up; 1 hour
+--   P idle              hash    INC -> its types, each between newlines (empty: any): it waits for
+--                               work, and whoever brings some removes it and publishes "w" to it
+--   P watch             hash    job id -> who follows its stream: 48 bytes each, ">c16I4I4I8I8" of
+--                               incarnation, passive, attached, credit, cursor, padded
+--   P follows:INC       set     the ids it has in `watch`
+--   P done:QUEUE        list    ids as they finished; entries of jobs that are gone are skipped
+--   P expire            zset    finished job id by the millisecond it is forgotten
+--   P key:QUEUE:KEY     string  idempotency key -> fingerprint (32 bytes), job id; lives for ever
+--                               while its job does, then has a time to live
+--   P chunks:ID         stream  entry id LAST-0, where LAST is the last sequence of its block:
+--                               "b" -> block: ">I8BI4" of first sequence, kind, count, then count
+--                               ends as "<I4" and the bytes
+--   P sends:ID          stream  entry id NUMBER-0: "s" sender, "n" sender's number, "v" value
+--   P sender:ID         hash    sender -> its last number, a space, the number that got
+--
+-- News for one process are published to P d:INC (a channel): a letter, a byte with the length of the
+-- job's id, the id, and
+--   w nothing: there is work            c the reason: cancel it     s ">I8" number, value: a send
+--   e a block, as stored: entries       n ">I8": stored up to       f record, outcome: finished
+--   p a Progress                        r record: retried           x nothing: removed
+--   R 48 bytes as in watch: readers     D ">I8": its readers below that are given up
+-- (record and outcome are each preceded by ">I4", their length; a length of 0: ask for it.)
+--
+-- A record: HEAD by struct, then queue, type, worker name, cancel reason, idempotency key, each
+-- preceded by a length byte (the reason by ">I2").
+local P = KEYS[1]
+local HEAD = '>BBBI4I8I8I8I8I8I8I8I8I8I8c16'
+local QUEUED, RUNNING, SUCCEEDED, DEAD, CANCELLED = 2, 3, 4, 5, 6
+-- Bits of flags.
+local CANCEL, LARGE, PROGRESS = 1, 2, 4
+
+-- The record as a table.
+local function unpack_job(record)
+  local j, at = {}, nil
+  j.state, j.flags, j.crashes, j.attempt, j.age, j.submit, j.start, j.finish, j.first, j.last,
+    j.from, j.send, j.consumed, j.keep, j.worker, at = struct.unpack(HEAD, record)
+  j.queue, j.type, j.name, j.reason, j.key = struct.unpack('>Bc0Bc0Bc0I2c0Bc0', record, at)
+  return j
+end
+
+-- times are microseconds; from: where the running attempt's entries begin (attempt_sequence); keep:
+-- retention in milliseconds.
+local function pack_job(j)
+  return struct.pack(HEAD .. 'Bc0Bc0Bc0I2c0Bc0', j.state, j.flags, j.crashes, j.attempt, j.age,
+    j.submit, j.start, j.finish, j.first, j.last, j.from, j.send, j.consumed, j.keep, j.worker,
+    #j.queue, j.queue, #j.type, j.type, #j.name, j.name, #j.reason, j.reason, #j.key, j.key)
+end
+
+-- Microseconds. `offset` moves the clock and is 0 but in tests.
+local function now_us(offset)
+  local time = redis.call('TIME')
+  return time[1] * 1000000 + time[2] + offset
+end

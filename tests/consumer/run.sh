@@ -25,6 +25,7 @@ cd "$work/project"
 
 # Talks to a worker built in folder $1.
 try() {
+  : >"$work/ready"  # what the one before said is not an answer
   "$1/my_worker" --store memory: --listen 127.0.0.1:0 --admin 127.0.0.1:0 >"$work/ready" 2>"$work/log" &
   daemon=$!
   for _ in $(seq 600); do

@@ -12,9 +12,10 @@
 --   P age               string  the last age given
 --   P turns, P xturns   list    names of queues with jobs queued, in turn (x: of suspects)
 --   P lanes:QUEUE       hash    type -> jobs queued (P xlanes:QUEUE)
---   P lane:QUEUE:TYPE   list    ids, oldest first (P xlane:QUEUE:TYPE). An entry whose record is not
---                               queued any more is skipped and counts nowhere; a lane without live
---                               entries is deleted
+--   P lane:QUEUE:TYPE   list    ">I8" of its age and the id of a job, by age (P xlane:QUEUE:TYPE).
+--                               An entry whose record is not queued any more, or is of another age
+--                               (the id was used again), is skipped and counts nowhere; a lane
+--                               without live entries is deleted
 --   P count             hash    queued, running, finished, succeeded, dead, cancelled, suspect,
 --                               removed, q:QUEUE (queued), f:QUEUE (finished): kept counters
 --   P held:INC          hash    job id -> attempt: what a process runs
@@ -26,10 +27,12 @@
 --   P watch             hash    job id -> who follows its stream: 48 bytes each, ">c16I4I4I8I8" of
 --                               incarnation, passive, attached, credit, cursor, padded
 --   P follows:INC       set     the ids it has in `watch`
---   P done:QUEUE        list    ids as they finished; entries of jobs that are gone are skipped
+--   P done:QUEUE        list    ">I8" of its finish and the id of a job, as they finished; an entry
+--                               whose record has another finish (retried) or is gone is skipped
 --   P expire            zset    finished job id by the millisecond it is forgotten
---   P key:QUEUE:KEY     string  idempotency key -> fingerprint (32 bytes), job id; lives for ever
---                               while its job does, then has a time to live
+--   P key:QUEUE:KEY     string  idempotency key -> ">I8c16" of the millisecond from which it counts
+--                               no more (0: its job is there) and the fingerprint, then the job id;
+--                               lives for ever while its job does, then has a time to live too
 --   P chunks:ID         stream  entry id LAST-0, where LAST is the last sequence of its block:
 --                               "b" -> block: ">I8BI4" of first sequence, kind, count, then count
 --                               ends as "<I4" and the bytes

@@ -114,7 +114,7 @@ class StoreListener {
   // Readers elsewhere of a stream whose job runs here came, moved or left.
   virtual void on_readers(const RemoteReaders& /*readers*/) {}
   // The worker has given up this process's readers of a full stream that want entries below
-  // `first_sequence` still.
+  // `first_sequence` still; UINT64_MAX: the stream has no room for the readers of this process.
   virtual void on_readers_detached(const std::string& /*job_id*/, uint64_t /*first_sequence*/) {}
   // News may have been missed: look again at what runs here and what is followed here.
   virtual void on_resync() {}

@@ -76,6 +76,12 @@ class StreamStore {
   // Tells the process `from` that its readers below `first_sequence` are given up.
   virtual void detach_readers(const std::string& /*job_id*/, Incarnation /*from*/,
                               uint64_t /*first_sequence*/) {}
+  // The readers in other processes of some streams: for a worker that may have missed on_readers().
+  // Limits: limits::kRedisScriptItems jobs. Errors: UNAVAILABLE.
+  virtual Task<StatusOr<std::vector<RemoteReaders>>> remote_readers(
+      std::vector<std::string> /*job_ids*/) {
+    co_return StatusOr<std::vector<RemoteReaders>>(std::vector<RemoteReaders>());
+  }
 };
 
 }  // namespace weft

@@ -60,6 +60,17 @@ class StoreWrapper : public Store {
     return inner->read_sends(std::move(job_id), after);
   }
   void consumed(const Token& token, uint64_t number) override { inner->consumed(token, number); }
+  void follow(const std::string& job_id, StreamReaders readers) override {
+    inner->follow(job_id, readers);
+  }
+  void detach_readers(const std::string& job_id, Incarnation from,
+                      uint64_t first_sequence) override {
+    inner->detach_readers(job_id, from, first_sequence);
+  }
+  Task<StatusOr<std::vector<RemoteReaders>>> remote_readers(
+      std::vector<std::string> job_ids) override {
+    return inner->remote_readers(std::move(job_ids));
+  }
   void set_listener(StoreListener* listener) override { inner->set_listener(listener); }
   StoreStats stats() const override { return inner->stats(); }
   Task<void> close() override { return inner->close(); }

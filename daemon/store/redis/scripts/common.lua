@@ -77,3 +77,40 @@ local function now_us(offset)
   local time = redis.call('TIME')
   return time[1] * 1000000 + time[2] + offset
 end
+
+-- INC, or another string of bytes in hex.
+local function to_hex(bytes)
+  return (bytes:gsub('.', function(byte) return string.format('%02x', byte:byte()) end))
+end
+
+-- One piece of news for process `inc`. Returns how many have received it.
+local function tell(inc, letter, id, rest)
+  return redis.call('PUBLISH', P .. 'd:' .. inc, letter .. string.char(#id) .. id .. (rest or ''))
+end
+-- The same for each of several; nil: nobody.
+local function tell_all(incs, letter, id, rest)
+  for _, inc in ipairs(incs or {}) do tell(inc, letter, id, rest) end
+end
+
+-- What P watch has of some jobs, at most 4000: id -> entries. Most jobs have none.
+local function watches(ids)
+  local found = {}
+  if #ids == 0 or redis.call('EXISTS', P .. 'watch') == 0 then return found end
+  for i, entries in ipairs(redis.call('HMGET', P .. 'watch', unpack(ids))) do
+    if entries then found[ids[i]] = entries end
+  end
+  return found
+end
+-- Who follows the streams of some jobs, but for the caller `own`: id -> INCs.
+local function followers(ids, own)
+  local found = watches(ids)
+  for id, entries in pairs(found) do
+    local incs = {}
+    for at = 1, #entries, 48 do
+      local inc = to_hex(entries:sub(at, at + 15))
+      if inc ~= own then incs[#incs + 1] = inc end
+    end
+    found[id] = incs
+  end
+  return found
+end

@@ -114,3 +114,94 @@ local function followers(ids, own)
   end
   return found
 end
+
+-- Of crashes, as crash_policy.h says; and how long an idempotency key counts at least, in ms.
+local SUSPECT, KEY_MS = 3, 24 * 3600 * 1000
+local COUNTERS = {[SUCCEEDED] = 'succeeded', [DEAD] = 'dead', [CANCELLED] = 'cancelled'}
+
+-- Adds to a counter of a queue, which takes no room while it is 0. Returns what it is now.
+local function count_queue(name, by)
+  local now = redis.call('HINCRBY', P .. 'count', name, by)
+  if now == 0 then redis.call('HDEL', P .. 'count', name) end
+  return now
+end
+
+-- Puts an entry into a lane, by age: at the end when it is new, at the front or near it when it was
+-- there before.
+local function place(lane, id, age)
+  local entry = struct.pack('>I8', age) .. id
+  local function age_at(index) return struct.unpack('>I8', redis.call('LINDEX', lane, index)) end
+  local length = redis.call('LLEN', lane)
+  if length == 0 or age_at(-1) < age then return redis.call('RPUSH', lane, entry) end
+  if age < age_at(0) then return redis.call('LPUSH', lane, entry) end
+  local low, high = 0, length - 1  -- the first younger one is above low, and not above high
+  while high - low > 1 do
+    local middle = math.floor((low + high) / 2)
+    if age_at(middle) < age then low = middle else high = middle end
+  end
+  return redis.call('LINSERT', lane, 'BEFORE', redis.call('LINDEX', lane, high), entry)
+end
+
+-- A job is QUEUED now: it stands in its lane and counts.
+local function enqueue(id, j)
+  local x = j.crashes >= SUSPECT and 'x' or ''
+  place(P .. x .. 'lane:' .. j.queue .. ':' .. j.type, id, j.age)
+  local lanes = P .. x .. 'lanes:' .. j.queue
+  if redis.call('HINCRBY', lanes, j.type, 1) == 1 and redis.call('HLEN', lanes) == 1 then
+    redis.call('RPUSH', P .. x .. 'turns', j.queue)
+  end
+  redis.call('HINCRBY', P .. 'count', 'queued', 1)
+  count_queue('q:' .. j.queue, 1)
+end
+
+-- A job counts as finished no more.
+local function leave_finished(id, j)
+  redis.call('ZREM', P .. 'expire', id)
+  redis.call('HINCRBY', P .. 'count', 'finished', -1)
+  redis.call('HINCRBY', P .. 'count', COUNTERS[j.state], -1)
+  if count_queue('f:' .. j.queue, -1) == 0 then redis.call('UNLINK', P .. 'done:' .. j.queue) end
+end
+
+-- Nothing is left of a job but its idempotency key, for as long as that counts.
+local function forget(id, j, now)
+  for _, part in ipairs({'job', 'spec', 'payload', 'outcome', 'progress'}) do
+    redis.call('HDEL', P .. part, id)
+  end
+  redis.call('ZREM', P .. 'ages', id)
+  redis.call('UNLINK', P .. 'chunks:' .. id, P .. 'sends:' .. id, P .. 'sender:' .. id)
+  if j.key == '' then return end
+  local name = P .. 'key:' .. j.queue .. ':' .. j.key
+  local key = redis.call('GET', name)
+  if not key then return end
+  local _, print, at = struct.unpack('>I8c16', key)
+  if key:sub(at) ~= id then return end
+  local expire = math.max(math.floor(j.submit / 1000) + KEY_MS, math.floor(j.finish / 1000) + j.keep)
+  local left = expire - math.floor(now / 1000)
+  if left <= 0 then
+    redis.call('UNLINK', name)
+  else
+    redis.call('SET', name, struct.pack('>I8c16', expire, print) .. id, 'PX', left)
+  end
+end
+
+-- Forgets those of a queue's finished jobs that are too many, the ones that finished first, but no
+-- more than `most`. Returns their ids.
+local function trim_finished(queue, limit, most, now)
+  local surplus = tonumber(redis.call('HGET', P .. 'count', 'f:' .. queue) or 0) - limit
+  local gone = {}
+  while #gone < math.min(surplus, most) do
+    local entry = redis.call('LPOP', P .. 'done:' .. queue)
+    if not entry then break end
+    local finish, at = struct.unpack('>I8', entry)
+    local id = entry:sub(at)
+    local record = redis.call('HGET', P .. 'job', id)
+    local j = record and unpack_job(record)
+    if j and j.state >= SUCCEEDED and j.finish == finish then
+      leave_finished(id, j)
+      forget(id, j, now)
+      redis.call('HINCRBY', P .. 'count', 'removed', 1)
+      gone[#gone + 1] = id
+    end
+  end
+  return gone
+end

@@ -25,6 +25,7 @@ packages=(
   libsqlite3-dev          # the embedded store
   libhiredis-dev          # the store that daemons share
   redis-server            # …which the tests start
+  libjemalloc-dev         # malloc of weftd
   libspdlog-dev           # logs
   libssl-dev              # SHA-256 of the digest handler
   libcli11-dev            # command lines

@@ -12,7 +12,7 @@ builds=("$@")
 [ ${#builds[@]} -gt 0 ] || builds=(release asan tsan)
 jobs=${WEFT_JOBS:-$(nproc)}
 # What runs under ThreadSanitizer: the folders whose code has threads.
-tsan_folders=(base runtime jobs store store_contract stream worker handlers rpc client admin)
+tsan_folders=(base runtime jobs store store_contract redis stream worker handlers rpc client admin)
 
 running=
 stop_running() { [ -z "$running" ] || kill -TERM -- "-$running" 2>/dev/null || true; }

@@ -1,4 +1,4 @@
-// RedisConnection: one connection to a Redis server on the loop (hiredis' async API), kept open.
+// RedisConnection: one connection to a Redis server on the loop, kept open.
 #pragma once
 
 #include <cstdint>

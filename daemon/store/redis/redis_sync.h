@@ -14,7 +14,8 @@
 
 namespace weft {
 
-// Thread: one at a time. Errors: as RedisConnection's; after UNAVAILABLE connect anew.
+// Thread: one at a time. Errors: as RedisConnection's; after UNAVAILABLE connect anew. Limits: each
+// call waits for its answer at most `timeout_ms`.
 class RedisSync {
  public:
   // Connected and let in within `timeout_ms`. Errors also: PERMISSION_DENIED for a refused
@@ -36,6 +37,7 @@ struct RedisFacts {
   std::string version;
   std::string aof;              // "off", "everysec", "always", "no", or "unknown" (CONFIG denied)
   uint64_t max_bulk_bytes = 0;  // proto-max-bulk-len: no argument may be longer; 0: unknown
+  std::string durability;       // what `aof` means for jobs, a sentence; empty: unknown
   std::string warning;          // a sentence for the log; empty: none
 };
 // Errors: FAILED_PRECONDITION for a server older than 7.0, a maxmemory-policy that evicts, a

@@ -96,9 +96,11 @@ std::string explain(const CLI::App& app, const CLI::ParseError& error,
     commands.push_back(command->get_name());
   }
   const std::vector<CLI::App*> parsed = app.get_subcommands();
-  std::vector<std::string> known = option_names(app);
-  if (!parsed.empty()) {
-    for (std::string& name : option_names(*parsed.front())) known.push_back(std::move(name));
+  std::vector<std::string> known;
+  for (const CLI::App* level = &app; level != nullptr;) {  // weft, bench, submit
+    for (std::string& name : option_names(*level)) known.push_back(std::move(name));
+    const std::vector<CLI::App*> below = level->get_subcommands();
+    level = below.empty() ? nullptr : below.front();
   }
   for (const std::string& argument : arguments) {
     if (argument == "--") break;

@@ -215,5 +215,57 @@ TEST(Bench, EachPrintsItsSettingsAndFigures) {
   }
 }
 
+TEST(Bench, JobsOfAnotherTypeRunAndLeaveNothingBehind) {
+  const Ended ended =
+      run_process({weft_path(), "bench", "drain", "--store", "sqlite:", "--jobs", "1000", "--type",
+                   "sleep", "--payload", R"({"ms":0})", "--retention", "0", "-o", "jsonl"});
+  ASSERT_EQ(ended.exit_code, 0) << ended.err;
+  const std::vector<json> reports = lines_of(ended.out);
+  ASSERT_THAT(reports, SizeIs(1));
+  EXPECT_EQ(reports[0]["settings"]["jobs"], "sleep with 100 bytes, kept 0 s");
+  ASSERT_THAT(reports[0]["rows"], SizeIs(2));
+  EXPECT_GT(reports[0]["rows"][0]["figures"]["jobs/s"].get<double>(), 0);
+}
+
+TEST(Bench, ADaemonKeepsToTheCpuItIsGiven) {
+  const Ended ended = run_process({weft_path(), "bench", "latency", "--store", "memory:", "--jobs",
+                                   "5", "--daemon-cpu", "0", "-o", "jsonl"});
+  ASSERT_EQ(ended.exit_code, 0) << ended.err;
+  const std::vector<json> reports = lines_of(ended.out);
+  ASSERT_THAT(reports, SizeIs(1));
+  EXPECT_THAT(reports[0]["settings"]["placement"].get<std::string>(), HasSubstr("daemon CPU 0"));
+}
+
+TEST(Bench, ArgumentsThatCannotBeUsedAreRefusedBeforeAnythingStarts) {
+  const std::vector<std::pair<std::vector<std::string>, std::string>> wrong = {
+      {{"drain", "--workers", "2"}, "needs a store that processes share"},
+      {{"drain", "--workers", "2", "--running"}, "needs a store that processes share"},
+      {{"drain", "--workers", "65"}, "65"},
+      {{"drain", "--retention", "-1"}, "--retention"},
+      {{"latency", "--retention", "0"}, "--retention"},
+      {{"drain", "--store", "redis:/here"}, "write redis://"},
+      {{"drain", "--store", "redis://me:hush@host:port"}, "write redis://"},
+      {{"submit", "--daemon-cpu", "0", "--running"}, "leave --running out"},
+      {{"submit", "--seconds", "x"}, "--seconds"}};
+  for (const auto& [arguments, says] : wrong) {
+    std::vector<std::string> command = {weft_path(), "bench"};
+    command.insert(command.end(), arguments.begin(), arguments.end());
+    const Ended ended = run_process(command);
+    EXPECT_EQ(ended.exit_code, 2) << ::testing::PrintToString(arguments);
+    EXPECT_THAT(ended.err, HasSubstr(says));
+    EXPECT_THAT(ended.err, Not(HasSubstr("hush")));
+    EXPECT_THAT(ended.err, Not(HasSubstr("unknown option --seconds")));
+    EXPECT_THAT(ended.out, IsEmpty());
+  }
+}
+
+TEST(Bench, ARedisThatIsNotThereIsNamedAsTheReason) {
+  const Ended ended = run_process(
+      {weft_path(), "bench", "drain", "--store", "redis://me:hush@127.0.0.1:1", "--jobs", "1"});
+  EXPECT_EQ(ended.exit_code, 14);
+  EXPECT_THAT(ended.err, HasSubstr("no Redis server answers"));
+  EXPECT_THAT(ended.err, Not(HasSubstr("hush")));
+}
+
 }  // namespace
 }  // namespace weft::testing

@@ -1,6 +1,8 @@
 // From the submission of a job to its result at the client, one job at a time on an idle daemon.
 #include <grpcpp/grpcpp.h>
 
+#include <utility>
+
 #include "client/cli/bench/bench.h"
 #include "client/cli/bench/bulk.h"
 
@@ -38,11 +40,11 @@ Status bench_latency(const BenchOptions& options, const std::string& store, Repo
   auto target = Target::open(options, store, {});
   if (!target.ok()) return target.status();
   const uint64_t count = options.jobs > 0 ? options.jobs : kJobs;
-  KeyedSpecs specs(options.payload_bytes);
+  KeyedSpecs specs(options);
   for (uint64_t i = 0; i < kWarmUp; ++i) {
     WEFT_RETURN_IF_ERROR(one_job((*target)->jobs(), specs));
   }
-  const StatusOr<double> cpu = (*target)->cpu_seconds();
+  const StatusOr<CpuTime> cpu = (*target)->cpu();
   if (!cpu.ok()) return cpu.status();
   std::vector<double> micros;
   for (uint64_t i = 0; i < count; ++i) {
@@ -50,15 +52,15 @@ Status bench_latency(const BenchOptions& options, const std::string& store, Repo
     WEFT_RETURN_IF_ERROR(one_job((*target)->jobs(), specs));
     micros.push_back(seconds_since(begin) * 1e6);
   }
-  const StatusOr<double> cpu_after = (*target)->cpu_seconds();
+  const StatusOr<CpuTime> cpu_after = (*target)->cpu();
   if (!cpu_after.ok()) return cpu_after.status();
-  report.settings = {{"jobs", std::to_string(count) + " echo, one at a time"},
-                     {"way", "Submit, then Watch to its end"}};
-  report.rows.push_back(
-      Row{"submit to result",
-          {{"p50 us", percentile(micros, 0.5)},
-           {"p99 us", percentile(micros, 0.99)},
-           {"daemon CPU us/job", (*cpu_after - *cpu) * 1e6 / static_cast<double>(count)}}});
+  report.settings = {
+      {"jobs", std::to_string(count) + " of " + what_jobs(options) + ", one at a time"},
+      {"way", "Submit, then Watch to its end"}};
+  Row row{"submit to result",
+          {{"p50 us", percentile(micros, 0.5)}, {"p99 us", percentile(micros, 0.99)}}};
+  add_cpu(row, *cpu, *cpu_after, static_cast<double>(count), "job");
+  report.rows.push_back(std::move(row));
   return absl::OkStatus();
 }
 

@@ -3,6 +3,7 @@
 #include <time.h>
 
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "client/cli/bench/bench.h"
 
@@ -36,7 +37,7 @@ StatusOr<std::string> submit_count(Target& target, const nlohmann::json& payload
 template <typename Reader>
 Status read_all(const BenchOptions& options, Target& target, const std::string& what,
                 Reader& reader, Report& report) {
-  const StatusOr<double> cpu = target.cpu_seconds();
+  const StatusOr<CpuTime> cpu = target.cpu();
   if (!cpu.ok()) return cpu.status();
   const auto begin = BenchClock::now();
   uint64_t chunks = 0;
@@ -48,7 +49,7 @@ Status read_all(const BenchOptions& options, Target& target, const std::string& 
     if (event.has_finished()) break;
   }
   const double elapsed = seconds_since(begin);
-  const StatusOr<double> cpu_after = target.cpu_seconds();
+  const StatusOr<CpuTime> cpu_after = target.cpu();
   if (!cpu_after.ok()) return cpu_after.status();
   if (chunks != options.chunks) {
     return make_status(StatusCode::kDataLoss, "of " + std::to_string(options.chunks) + " chunks " +
@@ -56,10 +57,11 @@ Status read_all(const BenchOptions& options, Target& target, const std::string& 
                                                   " came: look at the daemon's log");
   }
   const auto count = static_cast<double>(chunks);
-  report.rows.push_back(Row{what,
-                            {{"chunks/s", count / elapsed},
-                             {"chunks a message", count / static_cast<double>(messages)},
-                             {"daemon CPU us/chunk", (*cpu_after - *cpu) * 1e6 / count}}});
+  Row row{
+      what,
+      {{"chunks/s", count / elapsed}, {"chunks a message", count / static_cast<double>(messages)}}};
+  add_cpu(row, *cpu, *cpu_after, count, "chunk");
+  report.rows.push_back(std::move(row));
   return absl::OkStatus();
 }
 

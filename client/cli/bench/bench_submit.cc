@@ -18,7 +18,7 @@ Status measure(const BenchOptions& options, const std::string& store, const std:
                Report& report, Body body) {
   auto target = Target::open(options, store, {"--role", "frontend"});
   if (!target.ok()) return target.status();
-  const StatusOr<double> cpu = (*target)->cpu_seconds();
+  const StatusOr<CpuTime> cpu = (*target)->cpu();
   if (!cpu.ok()) return cpu.status();
   const double client_cpu = own_cpu_seconds();
   const auto begin = BenchClock::now();
@@ -27,11 +27,11 @@ Status measure(const BenchOptions& options, const std::string& store, const std:
   if (!jobs.ok()) return jobs.status();
   const double elapsed = seconds_since(begin);
   const double client_after = own_cpu_seconds();
-  const StatusOr<double> cpu_after = (*target)->cpu_seconds();
+  const StatusOr<CpuTime> cpu_after = (*target)->cpu();
   if (!cpu_after.ok()) return cpu_after.status();
   const auto count = static_cast<double>(*jobs);
   row.figures.insert(row.figures.begin(), {"jobs/s", count / elapsed});
-  row.figures.emplace_back("daemon CPU us/job", (*cpu_after - *cpu) * 1e6 / count);
+  add_cpu(row, *cpu, *cpu_after, count, "job");
   row.figures.emplace_back("client CPU us/job", (client_after - client_cpu) * 1e6 / count);
   report.rows.push_back(std::move(row));
   return absl::OkStatus();
@@ -59,7 +59,7 @@ Status one_a_call(const BenchOptions& options, const std::string& store, size_t 
                   Report& report) {
   auto body = [&](Target& target, Row& row) -> StatusOr<uint64_t> {
     Budget budget(options);
-    KeyedSpecs specs(options.payload_bytes);
+    KeyedSpecs specs(options);
     Pipeline<v1::SubmitRequest, v1::SubmitResponse> calls(
         [&](auto* context, const auto& request, auto* queue) {
           return target.jobs().PrepareAsyncSubmit(context, request, queue);
@@ -83,7 +83,7 @@ Status a_batch_a_call(const BenchOptions& options, const std::string& store, Rep
   constexpr size_t kBatchesInFlight = 8;
   auto body = [&](Target& target, Row&) -> StatusOr<uint64_t> {
     Budget budget(options);
-    KeyedSpecs specs(options.payload_bytes);
+    KeyedSpecs specs(options);
     Pipeline<v1::SubmitBatchRequest, v1::SubmitBatchResponse> calls(
         [&](auto* context, const auto& request, auto* queue) {
           return target.jobs().PrepareAsyncSubmitBatch(context, request, queue);
@@ -114,7 +114,7 @@ Status a_batch_a_call(const BenchOptions& options, const std::string& store, Rep
 Status in_bulk(const BenchOptions& options, const std::string& store, Report& report) {
   auto body = [&](Target& target, Row&) -> StatusOr<uint64_t> {
     Budget budget(options);
-    KeyedSpecs specs(options.payload_bytes);
+    KeyedSpecs specs(options);
     return submit_in_bulk(target.jobs(), options.batch, [&](v1::SubmitStreamRequest& request) {
       if (!budget.take(options.batch)) return false;
       for (size_t i = 0; i < options.batch; ++i) specs.fill(*request.add_specs());
@@ -128,8 +128,7 @@ Status in_bulk(const BenchOptions& options, const std::string& store, Report& re
 }  // namespace
 
 Status bench_submit(const BenchOptions& options, const std::string& store, Report& report) {
-  report.settings = {{"payload", std::to_string(options.payload_bytes) + " bytes"},
-                     {"idempotency key", "each job its own"}};
+  report.settings = {{"jobs", what_jobs(options)}, {"idempotency key", "each job its own"}};
   WEFT_RETURN_IF_ERROR(one_a_call(options, store, 1, report));
   WEFT_RETURN_IF_ERROR(one_a_call(options, store, options.in_flight, report));
   WEFT_RETURN_IF_ERROR(a_batch_a_call(options, store, report));

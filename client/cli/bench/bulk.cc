@@ -3,7 +3,9 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <algorithm>
 #include <thread>
+#include <utility>
 
 #include <weft/base/id.h>
 #include <weft/base/random.h>
@@ -18,12 +20,22 @@ std::string random_prefix() {
 
 }  // namespace
 
-KeyedSpecs::KeyedSpecs(size_t payload_bytes)
-    : payload_(payload_bytes, 'x'), prefix_(random_prefix()) {}
+KeyedSpecs::KeyedSpecs(const BenchOptions& options) : prefix_(random_prefix()) {
+  spec_.set_type(options.type);
+  std::string payload = options.payload;
+  // Spaces change no JSON.
+  const char filler = payload.empty() ? 'x' : ' ';
+  payload.resize(std::max(payload.size(), options.payload_bytes), filler);
+  spec_.set_payload(std::move(payload));
+  if (options.retention_s) {
+    const auto ms = static_cast<int64_t>(*options.retention_s * 1000);
+    spec_.mutable_retention()->set_seconds(ms / 1000);
+    spec_.mutable_retention()->set_nanos(static_cast<int32_t>(ms % 1000) * 1'000'000);
+  }
+}
 
 void KeyedSpecs::fill(v1::JobSpec& spec) {
-  spec.set_type("echo");
-  spec.set_payload(payload_);
+  spec = spec_;
   spec.set_idempotency_key(prefix_ + std::to_string(count_++));
 }
 

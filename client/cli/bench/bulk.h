@@ -9,16 +9,18 @@
 #include <weft/base/status.h>
 #include <weft/v1/job_service.grpc.pb.h>
 
+#include "client/cli/bench/bench.h"
+
 namespace weft::cli {
 
-// Fills in jobs of the type echo, as a client of the library would send them.
+// Fills in the jobs that were asked for, as a client of the library would send them.
 class KeyedSpecs {
  public:
-  explicit KeyedSpecs(size_t payload_bytes);
+  explicit KeyedSpecs(const BenchOptions& options);
   void fill(v1::JobSpec& spec);
 
  private:
-  const std::string payload_;
+  v1::JobSpec spec_;
   const std::string prefix_;  // of this run
   uint64_t count_ = 0;
 };

@@ -1,7 +1,8 @@
-// fork and exec, and the ready line.
+// A store's folder or prefix; fork, exec, and the ready line.
 #include "client/cli/bench/own_daemon.h"
 
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
@@ -9,13 +10,23 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <filesystem>
+#include <mutex>
 #include <system_error>
 #include <utility>
 
+#include <weft/base/id.h>
+#include <weft/base/random.h>
+
 namespace weft::cli {
 namespace {
+
+// Of the daemons that run, for end_all().
+std::mutex g_pids_mutex;
+std::vector<pid_t> g_pids;
+bool g_ended = false;
 
 StatusOr<std::string> find_weftd() {
   std::error_code error;
@@ -49,9 +60,17 @@ std::string field(const std::string& line, const std::string& name) {
 
 }  // namespace
 
-StatusOr<std::unique_ptr<OwnDaemon>> OwnDaemon::start(const std::string& store,
-                                                      std::vector<std::string> options) {
-  auto daemon = std::unique_ptr<OwnDaemon>(new OwnDaemon());
+StatusOr<std::unique_ptr<OwnStore>> OwnStore::make(const std::string& url) {
+  auto store = std::unique_ptr<OwnStore>(new OwnStore());
+  store->url_ = url;
+  if (is_redis(url)) {
+    auto redis = BenchRedis::connect(url);
+    if (!redis.ok()) return redis.status();
+    store->redis_ = *std::move(redis);
+    Random random = Random::from_system();
+    store->prefix_ = "weft-bench-" + make_job_id(0, random);
+    return store;
+  }
   const char* base = getenv("TMPDIR");
   std::string pattern =
       std::string(base != nullptr && *base != '\0' ? base : "/tmp") + "/weft-bench-XXXXXX";
@@ -60,65 +79,100 @@ StatusOr<std::unique_ptr<OwnDaemon>> OwnDaemon::start(const std::string& store,
                                                      std::strerror(errno) +
                                                      "): set TMPDIR to one that is writable");
   }
-  daemon->folder_ = pattern;
-  daemon->store_ = store == "sqlite:" ? "sqlite:" + pattern + "/weft.db" : store;
-  if (const Status status = daemon->spawn(std::move(options)); !status.ok()) return status;
-  return daemon;
+  store->folder_ = pattern;
+  if (url == "sqlite:") store->url_ = "sqlite:" + pattern + "/weft.db";
+  return store;
 }
 
-OwnDaemon::~OwnDaemon() {
-  stop();
+OwnStore::~OwnStore() {
   std::error_code ignored;
   if (!folder_.empty()) std::filesystem::remove_all(folder_, ignored);
+  if (!redis_) return;
+  const Status removed = redis_->remove_keys(prefix_);
+  if (removed.ok()) return;
+  std::fprintf(stderr, "weft: keys that begin with '{%s:' are left in Redis: %s\n", prefix_.c_str(),
+               std::string(removed.message()).c_str());
 }
 
-Status OwnDaemon::restart(std::vector<std::string> options) {
-  stop();
-  return spawn(std::move(options));
+std::vector<std::string> OwnStore::daemon_options() const {
+  std::vector<std::string> options = {"--store", url_};
+  if (redis_) options.insert(options.end(), {"--store-prefix", prefix_});
+  return options;
 }
 
-Status OwnDaemon::spawn(std::vector<std::string> options) {
+StatusOr<std::unique_ptr<OwnDaemon>> OwnDaemon::spawn(const OwnStore& store,
+                                                      const std::vector<std::string>& options,
+                                                      std::optional<int> cpu) {
   const StatusOr<std::string> program = find_weftd();
   if (!program.ok()) return program.status();
-  std::vector<std::string> words = {*program,  "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0",
-                                    "--store", store_,     "--log-level", "warn"};
+  std::vector<std::string> words = {*program,      "--listen",    "127.0.0.1:0", "--admin",
+                                    "127.0.0.1:0", "--log-level", "warn"};
+  for (std::string& word : store.daemon_options()) words.push_back(std::move(word));
   words.insert(words.end(), options.begin(), options.end());
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
+  cpu_set_t cpus;
+  CPU_ZERO(&cpus);
+  if (cpu) CPU_SET(*cpu, &cpus);
   int fds[2];
   if (::pipe2(fds, O_CLOEXEC) != 0) {
     return make_status(StatusCode::kUnavailable,
                        std::string("cannot make a pipe: ") + std::strerror(errno));
   }
+  auto daemon = std::unique_ptr<OwnDaemon>(new OwnDaemon());
+  daemon->ready_fd_ = fds[0];
   sigset_t none;
   sigemptyset(&none);
   const pid_t parent = ::getpid();
-  pid_ = ::fork();
-  if (pid_ == 0) {  // only what is safe after fork() beside other threads
+  const pid_t pid = ::fork();
+  if (pid == 0) {  // only what is safe after fork() beside other threads
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (::getppid() != parent) ::_exit(127);
+    if (cpu) ::sched_setaffinity(0, sizeof cpus, &cpus);
     ::sigprocmask(SIG_SETMASK, &none, nullptr);
     ::dup2(fds[1], STDOUT_FILENO);
     ::execv(argv[0], argv.data());
     ::_exit(127);
   }
   ::close(fds[1]);
-  const std::string line = pid_ > 0 ? read_line(fds[0]) : std::string();
-  ::close(fds[0]);
+  if (pid < 0) {
+    return make_status(StatusCode::kUnavailable,
+                       std::string("cannot start a process: ") + std::strerror(errno));
+  }
+  daemon->pid_ = pid;
+  const std::lock_guard lock(g_pids_mutex);
+  g_pids.push_back(pid);
+  if (g_ended) return make_status(StatusCode::kCancelled, "interrupted");
+  return daemon;
+}
+
+Status OwnDaemon::wait_ready() {
+  const std::string line = read_line(ready_fd_);
   address_ = field(line, "grpc");
+  worker_ = field(line, "worker");
   if (!address_.empty()) return absl::OkStatus();
-  stop();
   return make_status(StatusCode::kUnavailable,
                      "weftd did not start: what it said stands above this line");
 }
 
-void OwnDaemon::stop() {
-  if (pid_ <= 0) return;
+void OwnDaemon::end_all() {
+  const std::lock_guard lock(g_pids_mutex);
+  g_ended = true;
+  for (const pid_t pid : g_pids) ::kill(pid, SIGKILL);  // nothing of theirs will be kept
+}
+
+OwnDaemon::~OwnDaemon() {
+  if (ready_fd_ >= 0) ::close(ready_fd_);
+  if (pid_ < 0) return;
+  {
+    // Once it is waited for, its number may be another process's.
+    const std::lock_guard lock(g_pids_mutex);
+    std::erase(g_pids, pid_);
+  }
   ::kill(pid_, SIGTERM);
   while (::waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
   }
-  pid_ = -1;
 }
 
 }  // namespace weft::cli

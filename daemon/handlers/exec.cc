@@ -32,12 +32,24 @@ class Run {
 };
 using RunPtr = std::shared_ptr<Run>;
 
-Task<void> stop(RunPtr run, milliseconds kill_after) {
-  run->process->signal(SIGTERM);
-  const auto gone = co_await with_timeout(kill_after, run->process->wait());
-  if (gone) co_return;
-  run->process->signal(SIGKILL);
-  co_await run->process->wait();
+Task<void> discard_output(RunPtr run) { co_await run->process->out().discard(); }
+Task<void> discard_errors(RunPtr run) { co_await run->process->err().discard(); }
+
+// A command may write much while it ends. Nobody waits for that any more, but it must not block in
+// it until it is killed. `logged`: log_errors() still reads what it says.
+Task<void> stop(RunPtr run, milliseconds kill_after, bool logged) {
+  auto body = [&](TaskGroup& group) -> Task<void> {
+    group.start(discard_output, run);
+    if (!logged) group.start(discard_errors, run);
+    run->process->signal(SIGTERM);
+    const auto gone = co_await with_timeout(kill_after, run->process->wait());
+    if (!gone) {
+      run->process->signal(SIGKILL);
+      co_await run->process->wait();
+    }
+    group.cancel(CancelReason::kSiblingFailed);  // others may hold the pipes for ever
+  };
+  co_await with_group(body);
 }
 
 // From the start to the reaping, whatever ends the command. It never gives the job's slot back, so
@@ -55,7 +67,7 @@ Task<void> supervise(RunPtr run, std::optional<milliseconds> timeout, millisecon
   if (!ended) {
     run->timed_out = !cancelled;
     CancelScope shield(CancelScope::Kind::kShielded);
-    co_await shield.run(stop(run, kill_after));
+    co_await shield.run(stop(run, kill_after, run->timed_out));
   }
   if (cancelled) std::rethrow_exception(cancelled);
 }
@@ -176,7 +188,8 @@ void check_end(const Run& run, const ExecCommand& command) {
 // the daemon's log. Each send is a line for standard input, and an empty one closes it: until then
 // a command that reads to the end waits for more.
 // Returns {"exit_code": 0}; another exit status, a signal and a timeout are failures. When the
-// command ends, or the job is cancelled (SIGTERM, later SIGKILL), all of its process group ends.
+// command ends, or the job is cancelled (SIGTERM, later SIGKILL), all of its process group ends;
+// what it prints after the SIGTERM is thrown away.
 // Limits: when weftd itself is killed (kill -9), the kernel kills the command, but not what the
 // command has started: the control group of a systemd unit, or a container, ends that too.
 Stream<std::string, std::monostate> exec(Job job, std::shared_ptr<const ExecSettings> settings) {

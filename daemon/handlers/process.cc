@@ -19,6 +19,7 @@
 #include <utility>
 
 #include <weft/base/check.h>
+#include <weft/runtime/sleep.h>
 
 namespace weft::handlers {
 namespace {
@@ -170,10 +171,39 @@ void Pipe::finish() {
   waiting_.cancel(CancelReason::kSiblingFailed);
 }
 
+Task<void> Pipe::discard() {
+  int waiting = 0;
+  if (left_ > 0) ioctl(fd_.get(), FIONREAD, &waiting);
+  rest_.resize(std::min(static_cast<size_t>(waiting), left_));
+  const ssize_t kept = ::read(fd_.get(), rest_.data(), rest_.size());
+  rest_.resize(kept > 0 ? static_cast<size_t>(kept) : 0);
+  discarding_ = true;
+  waiting_.cancel(CancelReason::kSiblingFailed);  // from here on only this task waits
+  std::array<char, 64 << 10> thrown_away;
+  for (;;) {
+    const ssize_t got = ::read(fd_.get(), thrown_away.data(), thrown_away.size());
+    if (got > 0) {
+      co_await yield_now();  // one that never stops writing must not hold the loop
+    } else if (got < 0 && errno == EAGAIN) {
+      watch_.clear_readable();
+      co_await watch_.readable();
+    } else if (got == 0 || errno != EINTR) {
+      co_return;
+    }
+  }
+}
+
+size_t Pipe::take_rest(char* into, size_t size) {
+  const size_t taken = rest_.copy(into, size);
+  rest_.erase(0, taken);
+  return taken;
+}
+
 Task<void> Pipe::wait_readable() { co_await watch_.readable(); }
 
 Task<size_t> Pipe::read(char* into, size_t size) {
   for (;;) {
+    if (discarding_) co_return take_rest(into, size);
     if (left_ == 0) co_return 0;
     const ssize_t got = ::read(fd_.get(), into, std::min(size, left_));
     if (got >= 0) {

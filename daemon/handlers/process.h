@@ -28,13 +28,19 @@ class Pipe {
   Task<bool> write(std::string bytes);
   // From now on read() gives what is in the pipe already, and then the end.
   void finish();
+  // The same; and what comes later is thrown away up to the end, so that whoever writes goes on.
+  Task<void> discard();
 
  private:
   Task<void> wait_readable();
+  size_t take_rest(char* into, size_t size);
+
   OwnedFd fd_;
   FdWatch watch_;
   CancelScope waiting_;
   size_t left_ = SIZE_MAX;  // bytes that read() may still give
+  bool discarding_ = false;
+  std::string rest_;  // what was in the pipe when discard() began
 };
 
 struct ProcessOptions {

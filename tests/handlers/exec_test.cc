@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <signal.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <filesystem>
@@ -29,7 +30,7 @@ using testing::WorkerBed;
 
 constexpr size_t kCommands = 2;
 
-Registry with_exec() {
+Registry with_exec(int64_t kill_ms = 300) {
   StockOptions options;
   options.allow_exec = {"/bin/sh",       "/bin/cat",  "/usr/bin/seq",  "/bin/true",
                         "/usr/bin/env",  "/bin/pwd",  "/usr/bin/head", "/no/such/program",
@@ -37,7 +38,7 @@ Registry with_exec() {
   options.allow_exec_env = {"COLOUR", "LANG"};
   options.allow_roots = {"/usr"};
   options.exec_concurrency = kCommands;
-  options.exec_kill_ms = 300;
+  options.exec_kill_ms = kill_ms;
   Registry registry;
   register_stock_handlers(registry, options);
   return registry;
@@ -221,6 +222,59 @@ REAL_TIME_TEST(Exec, CancelKillsACommandThatIgnoresSigtermAndItsChildren) {
     EXPECT_FALSE(has_children());
   };
   co_await with_bed({}, with_exec(), body);
+}
+
+// Until the command has ended by itself, or was killed long after that could have been.
+constexpr int64_t kLongGraceMs = 20'000;
+
+// A script that prints more than pipes hold when it gets a SIGTERM, and then removes `file`.
+class LastWords {
+ public:
+  explicit LastWords(const std::string& to, const std::string& first = "echo up")
+      : script("trap 'seq 100000" + to + "; rm " + file + "; exit 0' TERM; " + first +
+               "; while :; do sleep 0.01; done") {
+    std::ofstream(file) << "there";
+  }
+  ~LastWords() { std::filesystem::remove(file); }
+  bool said() const { return !std::filesystem::exists(file); }
+
+  const std::string file = ::testing::TempDir() + "weft-last-words-" + std::to_string(getpid());
+  const std::string script;
+};
+
+REAL_TIME_TEST(Exec, ACancelledCommandMayPrintMuchBeforeItEnds) {
+  for (const char* const to : {"", " >&2"}) {
+    const LastWords words(to);
+    auto body = [&](WorkerBed& bed) -> Task<void> {
+      const std::string id = co_await bed.submit("exec", script(words.script));
+      auto reader = co_await bed.attach(id, UINT64_MAX);
+      co_await read(*reader, 1);
+      co_await bed.cancel(id, "enough");
+      const auto finished = co_await bed.finished(id);
+      EXPECT_EQ(finished.state(), v1::JOB_STATE_CANCELLED);
+    };
+    co_await with_bed({}, with_exec(kLongGraceMs), body);
+    EXPECT_TRUE(words.said()) << to;
+  }
+}
+
+// The one who reads its output is slow, so that the job itself waits too.
+REAL_TIME_TEST(Exec, ACommandOutOfTimeMayPrintMuchBeforeItEnds) {
+  const LastWords words("", "seq " + std::to_string(2 * limits::kWindowChunks));
+  auto body = [&](WorkerBed& bed) -> Task<void> {
+    const json payload{{"argv", {"sh", "-c", words.script}}, {"timeout_ms", 1000}};
+    const std::string id = co_await bed.submit("exec", payload.dump());
+    auto slow = co_await bed.attach(id, 1);
+    co_await read(*slow, 1);
+    const bool said = co_await wait_until([&] { return words.said(); });
+    EXPECT_TRUE(said);
+    slow.reset();
+    auto reader = co_await bed.attach(id, UINT64_MAX);
+    const Read got = co_await read(*reader);
+    EXPECT_GT(got.chunks.size(), limits::kWindowChunks);  // what was there before is not lost
+    EXPECT_EQ(got.finished->outcome().error_code(), "timeout");
+  };
+  co_await with_bed({}, with_exec(kLongGraceMs), body);
 }
 
 REAL_TIME_TEST(Exec, CancelReachesACommandThatIsBlockedInAWrite) {

@@ -1,6 +1,7 @@
 // A page of the file that is not what was written: clear words, and nothing lost in silence.
 #include <fcntl.h>
 #include <gmock/gmock.h>
+#include <sqlite3.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -46,6 +47,16 @@ class DamagedPage : public StoreFile {
               static_cast<ssize_t>(garbage.size()));
     ::close(fd);
   }
+  void forget_segments(const std::vector<int>& ids) {
+    sqlite3* database = nullptr;
+    ASSERT_EQ(sqlite3_open(path_.c_str(), &database), SQLITE_OK);
+    for (const int id : ids) {
+      const std::string sql = "DELETE FROM segment WHERE id = " + std::to_string(id);
+      EXPECT_EQ(sqlite3_exec(database, sql.c_str(), nullptr, nullptr, nullptr), SQLITE_OK);
+      EXPECT_EQ(sqlite3_changes(database), 1) << sql;
+    }
+    sqlite3_close(database);
+  }
   void expect_data_loss(const Status& status) {
     EXPECT_EQ(status.code(), StatusCode::kDataLoss) << status;
     EXPECT_THAT(std::string(status.message()), HasSubstr(path_));
@@ -70,6 +81,39 @@ TEST_F(DamagedPage, OfAPayloadIsSaidToWhoReadsIt) {
     WEFT_ASSERT(whole.ok());
     EXPECT_EQ(whole->spec().payload(), payload_of(30));
   });
+}
+
+// A segment of a stream is not there any more, as when a page of another time was put in its place:
+// a reader is told, instead of waiting for what never comes.
+TEST_F(DamagedPage, ThatTookChunksAwayIsSaidToWhoReadsThem) {
+  constexpr int kAppends = 3;  // each is a transaction, and so a segment
+  for (int missing = 0; missing < kAppends; ++missing) {
+    std::filesystem::remove(path_);
+    std::vector<std::string> ids;  // of one that has ended, one that is left alone, one that waits
+    session([&](Harness& h) -> Task<void> {
+      for (int n = 0; n < 3; ++n) {
+        const v1::Job job = co_await h.run_one();
+        ids.push_back(job.spec().id());
+        const Token token = Harness::token_of(job);
+        for (uint64_t at = 0; at < kAppends; ++at) {
+          co_await h.must(h.append(token, 2 * at + 1, {"one", "two"}));
+        }
+        co_await h.must(n == 2 ? h.release(token)
+                               : h.settle(token, v1::JOB_STATE_SUCCEEDED, 2 * kAppends));
+      }
+    });
+    forget_segments({1 + missing, 1 + 2 * kAppends + missing});
+    session([&](Harness& h) -> Task<void> {
+      for (const std::string& id : {ids[0], ids[2]}) {
+        const auto page = co_await h.store().read(id, 1, 1 << 20);
+        expect_data_loss(page.status());
+        EXPECT_THAT(std::string(page.status().message()), HasSubstr(id));
+      }
+      const auto whole = co_await h.read(ids[1]);
+      EXPECT_EQ(whole.size(), size_t{2 * kAppends});
+      co_await h.add(Harness::make_spec());
+    });
+  }
 }
 
 TEST_F(DamagedPage, StopsTheProcessThatWouldRunOnIt) {

@@ -56,6 +56,12 @@ void Database::note(int code) {
   error_ = sqlite3_errmsg(handle_);
 }
 
+void Database::note_damage(std::string what) {
+  if (!ok()) return;
+  code_ = SQLITE_CORRUPT;
+  error_ = std::move(what);
+}
+
 void Database::exec(const char* sql) {
   if (ok()) note(sqlite3_exec(handle_, sql, nullptr, nullptr, nullptr));
 }

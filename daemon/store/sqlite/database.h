@@ -33,6 +33,8 @@ class Database {
   bool fatal() const;
   void clear_error();
   void note(int code);
+  // A row does not hold what it should: `what`, in a few words. Fatal, too.
+  void note_damage(std::string what);
 
   void exec(const char* sql);
   // The first column of the first row; 0 when there is none.

@@ -34,6 +34,8 @@ bool read_job_row(Statement& statement, bool with_payload, JobRow& out) {
       !out.job.mutable_spec()->ParseFromArray(spec.data(), static_cast<int>(spec.size()))) {
     return false;
   }
+  // Nothing at all would parse, too.
+  if (out.job.state() == v1::JOB_STATE_UNSPECIFIED || out.job.spec().id().empty()) return false;
   out.job.set_first_sequence(static_cast<uint64_t>(statement.integer(1)));
   if (!statement.is_null(6)) {
     out.job.mutable_outcome()->set_result(std::string(statement.bytes(6)));

@@ -42,6 +42,8 @@ class JobRow {
   Incarnation worker;
   v1::Job job;
 };
+// What to call a row that does not parse.
+inline constexpr char kBadRecord[] = "the row of a job is not what it should be";
 // False: what is stored does not parse.
 bool read_job_row(Statement& statement, bool with_payload, JobRow& out);
 

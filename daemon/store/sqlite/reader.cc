@@ -12,6 +12,8 @@ namespace {
 constexpr int kRetryMs = 500;
 constexpr int kFindAgain = 3;  // a trim can delete a segment between finding and reading it
 
+constexpr char kBadChunks[] = "a segment of chunks is not what it should be";
+
 // Closes an incremental blob.
 struct BlobCloser {
   void operator()(sqlite3_blob* blob) const { sqlite3_blob_close(blob); }
@@ -39,7 +41,7 @@ StatusOr<v1::Job> Reader::get(const std::string& job_id, bool with_payload) {
   const bool parsed = read_job_row(select, with_payload, found);
   select.reset();
   if (!parsed) {
-    database_.note(SQLITE_CORRUPT);
+    database_.note_damage(kBadRecord);
     return failed();
   }
   add_extent(found.row, found.job);
@@ -71,7 +73,7 @@ StatusOr<JobPage> Reader::list(const JobFilter& filter, const std::string& posit
     JobRow found;
     if (!read_job_row(scan_jobs_, false, found)) {
       scan_jobs_.reset();
-      database_.note(SQLITE_CORRUPT);
+      database_.note_damage(kBadRecord);
       break;
     }
     if (!matches_type(filter, found.job.spec().type())) continue;
@@ -91,6 +93,10 @@ StatusOr<StreamPage> Reader::read(const std::string& job_id, uint64_t from_seque
   if (!select_row_.next()) return database_.ok() ? unknown_job(job_id) : failed();
   const int64_t row = select_row_.integer(0);
   select_row_.reset();
+  if (segments_.damaged(row)) {
+    database_.note_damage("chunks of job " + job_id + " are missing");
+    return failed();
+  }
   for (int round = 0; round < kFindAgain; ++round) {
     std::vector<Span> spans;
     const StreamExtent extent = segments_.find(row, from_sequence, max_bytes, spans);
@@ -137,7 +143,7 @@ std::shared_ptr<ChunkBlock> Reader::read_span(const Span& span) {
   if (!database_.ok()) return nullptr;
   if (span.offset + static_cast<uint64_t>(span.size) >
       static_cast<uint64_t>(sqlite3_blob_bytes(blob.get()))) {
-    database_.note(SQLITE_CORRUPT);
+    database_.note_damage(kBadChunks);
     return nullptr;
   }
   std::string bytes(span.size, '\0');
@@ -145,7 +151,7 @@ std::shared_ptr<ChunkBlock> Reader::read_span(const Span& span) {
                                    static_cast<int>(span.offset)));
   if (!database_.ok()) return nullptr;
   std::shared_ptr<ChunkBlock> block = decode_span(span, bytes);
-  if (block == nullptr) database_.note(SQLITE_CORRUPT);
+  if (block == nullptr) database_.note_damage(kBadChunks);
   return block;
 }
 

@@ -50,12 +50,41 @@ void SegmentLog::load(Database& database) {
       const Span span{segment,      stored.first_sequence,
                       stored.count, stored.offset,
                       stored.size,  static_cast<ChunkBlock::Kind>(stored.kind)};
+      // A page of another time: nothing in it can be trusted.
+      if (stored.job <= 0 || span.count == 0 || span.first_sequence == 0) {
+        select.reset();
+        return database.note_damage("a segment of chunks is not what it should be");
+      }
       newest_job_ = std::max(newest_job_, stored.job);
-      insert(stored.job, span);
+      insert_loaded(stored.job, span);
     }
     if (living_[segment] == 0) bury(segment);
   }
   forget_jobs_that_are_gone(database);
+}
+
+void SegmentLog::insert_loaded(int64_t job, const Span& span) {
+  Stream& to = stream(job);
+  if (span.last_sequence() >= to.extent.first_sequence) {
+    const bool fits =
+        to.spans.empty() ? span.first_sequence <= to.extent.first_sequence
+                         : span.first_sequence == to.spans[to.spans.size() - 1].last_sequence() + 1;
+    if (!fits) to.damaged = true;
+  }
+  insert(job, span);
+}
+
+void SegmentLog::expect(int64_t job, uint64_t last_sequence) {
+  std::lock_guard lock(mutex_);
+  if (last_sequence == 0) return;
+  Stream& loaded = stream(job);
+  if (loaded.extent.last_sequence < last_sequence) loaded.damaged = true;
+}
+
+bool SegmentLog::damaged(int64_t job) const {
+  std::lock_guard lock(mutex_);
+  const auto found = streams_.find(job);
+  return found != streams_.end() && found->second->damaged;
 }
 
 void SegmentLog::forget_jobs_that_are_gone(Database& database) {

@@ -35,13 +35,15 @@ struct StreamExtent {
 };
 
 // Streams are named by their job's row.
-// Thread: the commit thread's, except extent() and find(), which are anybody's.
+// Thread: the commit thread's, except extent(), damaged() and find(), which are anybody's.
 class SegmentLog {
  public:
   SegmentLog() = default;
 
   // Reads the file, before anybody else asks. Check database.ok() after it.
   void load(Database& database);
+  // Right after it: entries up to this one were stored, or the stream is damaged().
+  void expect(int64_t job, uint64_t last_sequence);
   // No span of an older or newer job than this one was loaded.
   int64_t newest_job() const { return newest_job_; }
 
@@ -59,6 +61,8 @@ class SegmentLog {
   uint64_t first_sequence(int64_t job) const;
 
   StreamExtent extent(int64_t job) const;
+  // The file did not have all of its entries.
+  bool damaged(int64_t job) const;
   // Where entries from `from_sequence` on (0: the oldest kept) are, about `max_bytes` of them, and
   // the extent at the same moment.
   StreamExtent find(int64_t job, uint64_t from_sequence, size_t max_bytes,
@@ -67,6 +71,7 @@ class SegmentLog {
  private:
   struct Stream {
     StreamExtent extent;
+    bool damaged = false;
     Ring<Span> spans;
   };
   struct Staged {
@@ -78,6 +83,8 @@ class SegmentLog {
   void find_emptied(std::vector<int64_t>& segments) const;
   // With mutex_ held.
   void insert(int64_t job, const Span& span);
+  // The same for one that was in the file.
+  void insert_loaded(int64_t job, const Span& span);
   void cut_head(int64_t job, uint64_t first_sequence);
   void bury(int64_t segment);
   // What stands in segments that it shares with living streams is skipped when they are loaded.

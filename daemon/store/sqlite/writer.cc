@@ -352,7 +352,7 @@ std::unique_ptr<v1::Job> Writer::whole_job(LiveJob& live) {
   }
   JobRow found;
   if (!select_job(live.id, true, found)) {
-    database_.note(SQLITE_CORRUPT);  // it was there when it was queued
+    database_.note_damage(kBadRecord);  // it was there when it was queued
     return nullptr;
   }
   return std::make_unique<v1::Job>(std::move(found.job));
@@ -364,7 +364,7 @@ bool Writer::select_job(const std::string& job_id, bool with_payload, JobRow& ou
   if (!select.next()) return false;
   const bool parsed = read_job_row(select, with_payload, out);
   select.reset();
-  if (!parsed) database_.note(SQLITE_CORRUPT);
+  if (!parsed) database_.note_damage(kBadRecord);
   return parsed;
 }
 

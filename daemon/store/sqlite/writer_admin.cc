@@ -84,7 +84,7 @@ void Writer::forget(int64_t row, int64_t wall_ns) {
   if (select_by_row_.next()) {
     const bool parsed = read_job_row(select_by_row_, false, there);
     select_by_row_.reset();
-    if (!parsed) return database_.note(SQLITE_CORRUPT);
+    if (!parsed) return database_.note_damage(kBadRecord);
     keep_key(there.job, row, wall_ns);
   }
   delete_rows(row);
@@ -165,8 +165,9 @@ void Writer::load_finished() {
     found.job.Clear();
     if (!read_job_row(select, false, found)) {
       select.reset();
-      return database_.note(SQLITE_CORRUPT);
+      return database_.note_damage(kBadRecord);
     }
+    segments_.expect(found.row, found.job.last_sequence());
     const int64_t expire = expire_ms(found.job, retention_ms_);
     all.push_back({expire - retention_ms(found.job.spec(), retention_ms_), found.row, expire,
                    state_of(found.job), found.job.spec().queue()});

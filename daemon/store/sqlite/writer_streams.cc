@@ -127,9 +127,10 @@ void Writer::load() {
     JobRow row;
     if (!read_job_row(jobs, false, row)) {
       jobs.reset();
-      database_.note(SQLITE_CORRUPT);
+      database_.note_damage(kBadRecord);
       return;
     }
+    segments_.expect(row.row, row.job.last_sequence());
     LiveJob& live = add_live(row.job.spec().id(), row.row);
     if (jobs.integer(8) != v1::JOB_STATE_RUNNING) {
       wait(live, row.job.spec(), row.job.crashes());

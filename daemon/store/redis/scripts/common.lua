@@ -6,20 +6,24 @@
 --   P job               hash    job id -> record (below)
 --   P spec              hash    job id -> serialized JobSpec, without its payload when that is large
 --   P payload           hash    job id -> a large payload
---   P outcome           hash    job id -> serialized Outcome of a finished job
+--   P outcome           hash    job id -> serialized Outcome of a finished job; none when it is empty
 --   P progress          hash    job id -> serialized Progress
---   P ages              zset    job id by age: List goes through it from the newest
 --   P age               string  the last age given
+--   P ages              zset    numbers of the blocks of 256 ages that still have jobs; the score is
+--                               the number: List goes through them from the newest
+--   P ages:BLOCK        list    their ids, by age; those of jobs that are gone, or have another age
+--                               now, are skipped
+--   P live              hash    block -> its jobs
 --   P turns, P xturns   list    names of queues with jobs queued, in turn (x: of suspects)
 --   P lanes:QUEUE       hash    type -> jobs queued (P xlanes:QUEUE)
---   P lane:QUEUE:TYPE   list    ">I8" of its age and the id of a job, by age (P xlane:QUEUE:TYPE).
---                               An entry whose record is not queued any more, or is of another age
---                               (the id was used again), is skipped and counts nowhere; a lane
---                               without live entries is deleted
---   P count             hash    queued, running, finished, succeeded, dead, cancelled, suspect,
---                               removed, q:QUEUE (queued), f:QUEUE (finished): kept counters
+--   P lane:QUEUE:TYPE   list    entries, oldest first (P xlane:QUEUE:TYPE): the age as ">I8", then
+--                               the id. An entry whose record is not queued any more, or has another
+--                               age, is skipped and counts nowhere; a lane without live entries is
+--                               deleted
+--   P count             hash    queued, running, finished, succeeded, dead, cancelled, suspect (those
+--                               queued), removed, q:QUEUE (queued), f:QUEUE (finished): kept counters
 --   P held:INC          hash    job id -> attempt: what a process runs
---   P took:INC          list    the last take_seq, then the ids that take got
+--   P took:INC          string  the last take_seq and the ids that take got, with spaces between
 --   P workers           hash    INC -> beat in microseconds, a space, serialized v1.Worker
 --   P dead:INC          hash    job id -> attempt requeued from a process given up; 1 hour
 --   P idle              hash    INC -> its types, each between newlines (empty: any): it waits for
@@ -27,12 +31,15 @@
 --   P watch             hash    job id -> who follows its stream: 48 bytes each, ">c16I4I4I8I8" of
 --                               incarnation, passive, attached, credit, cursor, padded
 --   P follows:INC       set     the ids it has in `watch`
---   P done:QUEUE        list    ">I8" of its finish and the id of a job, as they finished; an entry
---                               whose record has another finish (retried) or is gone is skipped
---   P expire            zset    finished job id by the millisecond it is forgotten
---   P key:QUEUE:KEY     string  idempotency key -> ">I8c16" of the millisecond from which it counts
---                               no more (0: its job is there) and the fingerprint, then the job id;
---                               lives for ever while its job does, then has a time to live too
+--   P done:QUEUE        list    entries as they finished: attempt and age as ">I4I8", then the id;
+--                               those of jobs that have gone on or are gone are skipped
+--   P expire            zset    SECOND:QUEUE by that second: finished jobs to be forgotten then
+--   P expire:SECOND:QUEUE  list their ids; skipped like those of `done`
+--   P expiring          hash    SECOND:QUEUE -> its jobs
+--   P key               hash    QUEUE, newline, idempotency key -> fingerprint (16 bytes), the
+--                               millisecond it is forgotten as ">I8" (0: its job is there), job id
+--   P keys              zset    seconds in which keys are forgotten; the score is the second
+--   P keys:SECOND       list    their names; one whose key says otherwise is skipped
 --   P chunks:ID         stream  entry id LAST-0, where LAST is the last sequence of its block:
 --                               "b" -> block: ">I8BI4" of first sequence, kind, count, then count
 --                               ends as "<I4" and the bytes
@@ -47,161 +54,338 @@
 --   R 48 bytes as in watch: readers     D ">I8": its readers below that are given up
 -- (record and outcome are each preceded by ">I4", their length; a length of 0: ask for it.)
 --
--- A record: HEAD by struct, then queue, type, worker name, cancel reason, idempotency key, each
--- preceded by a length byte (the reason by ">I2").
+-- A record: HEAD by struct, then worker name, idempotency key, cancel reason, queue, type, each
+-- preceded by a length byte (the reason by ">I2"). What changes most comes first: scripts that are
+-- called for every job cut it by position, for a table costs more than all they do with it.
 local P = KEYS[1]
-local HEAD = '>BBBI4I8I8I8I8I8I8I8I8I8I8c16'
+local HEAD = '>BI8BBc16I4I8I8I8I8I8I8I8I8I8'
+local TAIL = 'Bc0Bc0I2c0Bc0Bc0'
 local QUEUED, RUNNING, SUCCEEDED, DEAD, CANCELLED = 2, 3, 4, 5, 6
--- Bits of flags.
-local CANCEL, LARGE, PROGRESS = 1, 2, 4
+-- Bits of flags: an end was asked for; payload, progress and outcome have fields of their own.
+local CANCEL, LARGE, PROGRESS, OUTCOME = 1, 2, 4, 8
+local NOBODY = string.rep('\0', 16)
+local ZERO = string.rep('\0', 8)
+local KEY_MS = 24 * 3600 * 1000  -- an idempotency key is kept at least so long
+local BLOCK = 256   -- ages of one list
+local TRIM = 2      -- surplus jobs forgotten for each that finishes
+local SUSPECT = 3   -- crashes that make a job one
+local call, sub, byte, pack, unpack_struct =
+  redis.call, string.sub, string.byte, struct.pack, struct.unpack
 
--- The record as a table.
+-- The record as a table. Times are microseconds; worker: of the attempt that runs or settled (16
+-- bytes); from: where the running attempt's entries begin (attempt_sequence); keep: retention in
+-- milliseconds.
 local function unpack_job(record)
   local j, at = {}, nil
-  j.state, j.flags, j.crashes, j.attempt, j.age, j.submit, j.start, j.finish, j.first, j.last,
-    j.from, j.send, j.consumed, j.keep, j.worker, at = struct.unpack(HEAD, record)
-  j.queue, j.type, j.name, j.reason, j.key = struct.unpack('>Bc0Bc0Bc0I2c0Bc0', record, at)
+  j.state, j.finish, j.flags, j.crashes, j.worker, j.attempt, j.age, j.start, j.consumed, j.submit,
+    j.keep, j.first, j.last, j.from, j.send, at = unpack_struct(HEAD, record)
+  j.name, j.key, j.reason, j.queue, j.type = unpack_struct('>' .. TAIL, record, at)
   return j
 end
-
--- times are microseconds; from: where the running attempt's entries begin (attempt_sequence); keep:
--- retention in milliseconds.
 local function pack_job(j)
-  return struct.pack(HEAD .. 'Bc0Bc0Bc0I2c0Bc0', j.state, j.flags, j.crashes, j.attempt, j.age,
-    j.submit, j.start, j.finish, j.first, j.last, j.from, j.send, j.consumed, j.keep, j.worker,
-    #j.queue, j.queue, #j.type, j.type, #j.name, j.name, #j.reason, j.reason, #j.key, j.key)
+  return pack(HEAD .. TAIL, j.state, j.finish, j.flags, j.crashes, j.worker, j.attempt, j.age,
+    j.start, j.consumed, j.submit, j.keep, j.first, j.last, j.from, j.send, #j.name, j.name,
+    #j.key, j.key, #j.reason, j.reason, #j.queue, j.queue, #j.type, j.type)
+end
+local function has(flags, bit) return flags % (2 * bit) >= bit end
+local function with(flags, bit) return has(flags, bit) and flags or flags + bit end
+local function without(flags, bit) return has(flags, bit) and flags - bit or flags end
+
+-- Microseconds. `clock` is the time itself on a clock of tests, and '0' elsewhere.
+local function now_us(clock)
+  clock = tonumber(clock)
+  if clock ~= 0 then return clock end
+  local time = call('TIME')
+  return time[1] * 1000000 + time[2]
 end
 
--- Microseconds. `offset` moves the clock and is 0 but in tests.
-local function now_us(offset)
-  local time = redis.call('TIME')
-  return time[1] * 1000000 + time[2] + offset
+-- Kept counters change in the end, once each.
+local counts = {}
+local function count(name, by) counts[name] = (counts[name] or 0) + by end
+local function save_counts()
+  for name, by in pairs(counts) do
+    if by ~= 0 and call('HINCRBY', P .. 'count', name, by) == 0 and sub(name, 2, 2) == ':' then
+      call('HDEL', P .. 'count', name)  -- of a queue
+      if sub(name, 1, 1) == 'f' then call('UNLINK', P .. 'done:' .. sub(name, 3)) end
+    end
+  end
+  counts = {}
+end
+-- What stats() shows: part of what is answered, after save_counts().
+local function all_counts()
+  return call('HMGET', P .. 'count', 'queued', 'running', 'finished', 'succeeded', 'dead',
+    'cancelled', 'suspect', 'removed')
 end
 
--- INC, or another string of bytes in hex.
-local function to_hex(bytes)
-  return (bytes:gsub('.', function(byte) return string.format('%02x', byte:byte()) end))
+local function hex(incarnation)
+  return (string.gsub(incarnation, '.', function(c) return string.format('%02x', byte(c)) end))
 end
-
--- One piece of news for process `inc`. Returns how many have received it.
-local function tell(inc, letter, id, rest)
-  return redis.call('PUBLISH', P .. 'd:' .. inc, letter .. string.char(#id) .. id .. (rest or ''))
+-- One piece of news for one process. Returns how many have received it.
+local function publish(inc, letter, id, body)
+  return call('PUBLISH', P .. 'd:' .. inc, letter .. string.char(#id) .. id .. body)
 end
--- The same for each of several; nil: nobody.
-local function tell_all(incs, letter, id, rest)
-  for _, inc in ipairs(incs or {}) do tell(inc, letter, id, rest) end
+-- The same to each of several; nil: nobody.
+local function tell_all(incs, letter, id, body)
+  for _, inc in ipairs(incs or {}) do publish(inc, letter, id, body) end
 end
 
 -- What P watch has of some jobs, at most 4000: id -> entries. Most jobs have none.
 local function watches(ids)
   local found = {}
-  if #ids == 0 or redis.call('EXISTS', P .. 'watch') == 0 then return found end
-  for i, entries in ipairs(redis.call('HMGET', P .. 'watch', unpack(ids))) do
+  if #ids == 0 or call('EXISTS', P .. 'watch') == 0 then return found end
+  for i, entries in ipairs(call('HMGET', P .. 'watch', unpack(ids))) do
     if entries then found[ids[i]] = entries end
   end
   return found
 end
--- Who follows the streams of some jobs, but for the caller `own`: id -> INCs.
-local function followers(ids, own)
+-- Who follows the streams of some jobs, but for the caller `self` (INC): id -> INCs.
+local function followers(ids, self)
   local found = watches(ids)
   for id, entries in pairs(found) do
     local incs = {}
     for at = 1, #entries, 48 do
-      local inc = to_hex(entries:sub(at, at + 15))
-      if inc ~= own then incs[#incs + 1] = inc end
+      local inc = hex(sub(entries, at, at + 15))
+      if inc ~= self then incs[#incs + 1] = inc end
     end
     found[id] = incs
   end
   return found
 end
-
--- Of crashes, as crash_policy.h says; and how long an idempotency key counts at least, in ms.
-local SUSPECT, KEY_MS = 3, 24 * 3600 * 1000
-local COUNTERS = {[SUCCEEDED] = 'succeeded', [DEAD] = 'dead', [CANCELLED] = 'cancelled'}
-
--- Adds to a counter of a queue, which takes no room while it is 0. Returns what it is now.
-local function count_queue(name, by)
-  local now = redis.call('HINCRBY', P .. 'count', name, by)
-  if now == 0 then redis.call('HDEL', P .. 'count', name) end
-  return now
+local function ended_news(record, outcome, most)
+  if #outcome > most then return pack('>I4', #record) .. record .. pack('>I4', 0) end
+  return pack('>I4', #record) .. record .. pack('>I4', #outcome) .. outcome
 end
 
--- Puts an entry into a lane, by age: at the end when it is new, at the front or near it when it was
--- there before.
-local function place(lane, id, age)
-  local entry = struct.pack('>I8', age) .. id
-  local function age_at(index) return struct.unpack('>I8', redis.call('LINDEX', lane, index)) end
-  local length = redis.call('LLEN', lane)
-  if length == 0 or age_at(-1) < age then return redis.call('RPUSH', lane, entry) end
-  if age < age_at(0) then return redis.call('LPUSH', lane, entry) end
-  local low, high = 0, length - 1  -- the first younger one is above low, and not above high
-  while high - low > 1 do
-    local middle = math.floor((low + high) / 2)
-    if age_at(middle) < age then low = middle else high = middle end
+-- Wakes an idle worker for jobs of `type`: true when there was one. The process `self` (INC) hears of
+-- them from the answer.
+local function wake(type, self)
+  local idle = P .. 'idle'
+  for round = 1, 2 do
+    local some = round == 1 and call('HRANDFIELD', idle, 16, 'WITHVALUES') or call('HGETALL', idle)
+    for i = 1, #some, 2 do
+      if some[i + 1] == '' or string.find(some[i + 1], '\n' .. type .. '\n', 1, true) then
+        call('HDEL', idle, some[i])
+        if some[i] == self or publish(some[i], 'w', '', '') > 0 then return true end
+      end
+    end
+    if #some < 32 then return false end
   end
-  return redis.call('LINSERT', lane, 'BEFORE', redis.call('LINDEX', lane, high), entry)
+  return false
 end
 
--- A job is QUEUED now: it stands in its lane and counts.
+-- `n` jobs more wait in a lane (x: '' or 'x', that of suspects), or fewer.
+local function add_waiting(x, queue, type, n)
+  local lanes = P .. x .. 'lanes:' .. queue
+  if call('HINCRBY', lanes, type, n) == n and call('HLEN', lanes) == 1 then
+    call('RPUSH', P .. x .. 'turns', queue)
+  end
+  count('queued', n)
+  count('q:' .. queue, n)
+  if x == 'x' then count('suspect', n) end
+end
+local function leave_waiting(x, queue, type, n)
+  local lanes = P .. x .. 'lanes:' .. queue
+  if call('HINCRBY', lanes, type, -n) <= 0 then
+    call('HDEL', lanes, type)
+    call('DEL', P .. x .. 'lane:' .. queue .. ':' .. type)
+    if call('EXISTS', lanes) == 0 then call('LREM', P .. x .. 'turns', 0, queue) end
+  end
+  count('queued', -n)
+  count('q:' .. queue, -n)
+  if x == 'x' then count('suspect', -n) end
+end
+-- Puts a job that ran before where its age says: near the front.
 local function enqueue(id, j)
   local x = j.crashes >= SUSPECT and 'x' or ''
-  place(P .. x .. 'lane:' .. j.queue .. ':' .. j.type, id, j.age)
-  local lanes = P .. x .. 'lanes:' .. j.queue
-  if redis.call('HINCRBY', lanes, j.type, 1) == 1 and redis.call('HLEN', lanes) == 1 then
-    redis.call('RPUSH', P .. x .. 'turns', j.queue)
+  local lane = P .. x .. 'lane:' .. j.queue .. ':' .. j.type
+  local entry = pack('>I8', j.age) .. id
+  local function older(index)
+    local there = call('LINDEX', lane, index)
+    return there and unpack_struct('>I8', there) < j.age
   end
-  redis.call('HINCRBY', P .. 'count', 'queued', 1)
-  count_queue('q:' .. j.queue, 1)
-end
-
--- A job counts as finished no more.
-local function leave_finished(id, j)
-  redis.call('ZREM', P .. 'expire', id)
-  redis.call('HINCRBY', P .. 'count', 'finished', -1)
-  redis.call('HINCRBY', P .. 'count', COUNTERS[j.state], -1)
-  if count_queue('f:' .. j.queue, -1) == 0 then redis.call('UNLINK', P .. 'done:' .. j.queue) end
-end
-
--- Nothing is left of a job but its idempotency key, for as long as that counts.
-local function forget(id, j, now)
-  for _, part in ipairs({'job', 'spec', 'payload', 'outcome', 'progress'}) do
-    redis.call('HDEL', P .. part, id)
-  end
-  redis.call('ZREM', P .. 'ages', id)
-  redis.call('UNLINK', P .. 'chunks:' .. id, P .. 'sends:' .. id, P .. 'sender:' .. id)
-  if j.key == '' then return end
-  local name = P .. 'key:' .. j.queue .. ':' .. j.key
-  local key = redis.call('GET', name)
-  if not key then return end
-  local _, print, at = struct.unpack('>I8c16', key)
-  if key:sub(at) ~= id then return end
-  local expire = math.max(math.floor(j.submit / 1000) + KEY_MS, math.floor(j.finish / 1000) + j.keep)
-  local left = expire - math.floor(now / 1000)
-  if left <= 0 then
-    redis.call('UNLINK', name)
+  if not older(0) then
+    call('LPUSH', lane, entry)
   else
-    redis.call('SET', name, struct.pack('>I8c16', expire, print) .. id, 'PX', left)
+    local low, high = 0, 1  -- older(low), not older(high)
+    while older(high) do low, high = high, 2 * high end
+    while high - low > 1 do
+      local middle = math.floor((low + high) / 2)
+      if older(middle) then low = middle else high = middle end
+    end
+    local next = call('LINDEX', lane, high)
+    if next then call('LINSERT', lane, 'BEFORE', next, entry) else call('RPUSH', lane, entry) end
+  end
+  add_waiting(x, j.queue, j.type, 1)
+end
+
+-- What is added to the serialized Outcome of a job whose end was asked for.
+local function varint(n)
+  local out = ''
+  while n >= 128 do
+    out = out .. string.char(n % 128 + 128)
+    n = math.floor(n / 128)
+  end
+  return out .. string.char(n)
+end
+local function cancelled_outcome(reason)
+  if reason == '' then reason = 'cancelled on request' end
+  return '\18\9cancelled\26' .. varint(#reason) .. reason
+end
+
+local ENDS = {[SUCCEEDED] = 'succeeded', [DEAD] = 'dead', [CANCELLED] = 'cancelled'}
+
+local function text(number) return string.format('%.0f', number) end
+local function add(list, key, value)
+  local there = list[key]
+  if not there then
+    there = {}
+    list[key] = there
+  end
+  there[#there + 1] = value
+end
+-- At most 4,000 values fit into one call.
+local function call_many(command, key, values)
+  for from = 1, #values, 4000 do
+    call(command, key, unpack(values, from, math.min(#values, from + 3999)))
   end
 end
 
--- Forgets those of a queue's finished jobs that are too many, the ones that finished first, but no
--- more than `most`. Returns their ids.
-local function trim_finished(queue, limit, most, now)
-  local surplus = tonumber(redis.call('HGET', P .. 'count', 'f:' .. queue) or 0) - limit
-  local gone = {}
-  while #gone < math.min(surplus, most) do
-    local entry = redis.call('LPOP', P .. 'done:' .. queue)
-    if not entry then break end
-    local finish, at = struct.unpack('>I8', entry)
-    local id = entry:sub(at)
-    local record = redis.call('HGET', P .. 'job', id)
-    local j = record and unpack_job(record)
-    if j and j.state >= SUCCEEDED and j.finish == finish then
-      leave_finished(id, j)
-      forget(id, j, now)
-      redis.call('HINCRBY', P .. 'count', 'removed', 1)
-      gone[#gone + 1] = id
+-- Jobs that have ended do not count as such any more: they are forgotten or go on.
+local function leave_finished(records)
+  local names = {}
+  for _, record in ipairs(records) do
+    local finish, keep = unpack_struct('>I8', record, 2), unpack_struct('>I8', record, 64)
+    local _, _, _, queue = unpack_struct('>Bc0Bc0I2c0Bc0', record, 104)
+    local name = text(math.floor((math.floor(finish / 1000) + keep) / 1000)) .. ':' .. queue
+    names[name] = (names[name] or 0) + 1
+    count('finished', -1)
+    count(ENDS[byte(record)], -1)
+    count('f:' .. queue, -1)
+  end
+  for name, by in pairs(names) do
+    if call('HINCRBY', P .. 'expiring', name, -by) <= 0 then
+      call('HDEL', P .. 'expiring', name)
+      call('ZREM', P .. 'expire', name)
+      call('UNLINK', P .. 'expire:' .. name)
     end
   end
-  return gone
+end
+
+-- Nothing is left of jobs that have ended but their idempotency keys while those count.
+local function forget(ids, records)
+  local parts, blocks, keys, expires = {}, {}, {}, {}
+  for i, record in ipairs(records) do
+    local id, flags = ids[i], byte(record, 10)
+    if flags > 1 then
+      if has(flags, LARGE) then add(parts, 'payload', id) end
+      if has(flags, OUTCOME) then add(parts, 'outcome', id) end
+      if has(flags, PROGRESS) then add(parts, 'progress', id) end
+    end
+    if sub(record, 80, 87) ~= ZERO then call('UNLINK', P .. 'chunks:' .. id) end
+    if sub(record, 96, 103) ~= ZERO then call('UNLINK', P .. 'sends:' .. id, P .. 'sender:' .. id) end
+    local block = sub(record, 32, 38)  -- a block is 256 ages
+    blocks[block] = (blocks[block] or 0) + 1
+    local _, key, _, queue = unpack_struct('>Bc0Bc0I2c0Bc0', record, 104)
+    if key ~= '' then
+      local submit, keep = unpack_struct('>I8I8', record, 56)
+      keys[#keys + 1] = queue .. '\n' .. key
+      expires[#keys] = math.max(math.floor(submit / 1000) + KEY_MS,
+        math.floor(unpack_struct('>I8', record, 2) / 1000) + keep)
+    end
+  end
+  call_many('HDEL', P .. 'job', ids)
+  call_many('HDEL', P .. 'spec', ids)
+  for part, its in pairs(parts) do call_many('HDEL', P .. part, its) end
+  for block, by in pairs(blocks) do
+    local name = text(unpack_struct('>I7', block))
+    if call('HINCRBY', P .. 'live', name, -by) <= 0 then
+      call('HDEL', P .. 'live', name)
+      call('ZREM', P .. 'ages', name)
+      call('UNLINK', P .. 'ages:' .. name)
+    end
+  end
+  if #keys == 0 then return end
+  local values, changed, seconds = call('HMGET', P .. 'key', unpack(keys)), {}, {}
+  for i, name in ipairs(keys) do
+    changed[2 * i - 1] = name
+    changed[2 * i] = sub(values[i], 1, 16) .. pack('>I8', expires[i]) .. sub(values[i], 25)
+    add(seconds, math.floor(expires[i] / 1000), name)
+  end
+  call_many('HSET', P .. 'key', changed)
+  for second, names in pairs(seconds) do
+    second = text(second)
+    if call('RPUSH', P .. 'keys:' .. second, unpack(names)) == #names then
+      call('ZADD', P .. 'keys', second, second)
+    end
+  end
+end
+
+-- `ids` with these records have finished in `queue` with a retention other than 0.
+local function keep_finished(queue, ids, records)
+  local entries, seconds = {}, {}
+  for i, record in ipairs(records) do
+    entries[i] = sub(record, 28, 39) .. ids[i]
+    add(seconds, sub(record, 2, 9) .. sub(record, 64, 71), ids[i])
+    count(ENDS[byte(record)], 1)
+  end
+  call('RPUSH', P .. 'done:' .. queue, unpack(entries))
+  count('finished', #ids)
+  count('f:' .. queue, #ids)
+  for times, its in pairs(seconds) do
+    local finish, keep = unpack_struct('>I8I8', times)
+    local second = text(math.floor((math.floor(finish / 1000) + keep) / 1000))
+    local name = second .. ':' .. queue
+    if call('HINCRBY', P .. 'expiring', name, #its) == #its then
+      call('ZADD', P .. 'expire', second, name)
+    end
+    call('RPUSH', P .. 'expire:' .. name, unpack(its))
+  end
+end
+
+-- Forgets the ones that finished first in a queue that has more than `most`; `finished` came now.
+local function trim_finished(queue, finished, most)
+  local total = tonumber(call('HGET', P .. 'count', 'f:' .. queue) or 0) +
+    (counts['f:' .. queue] or 0)
+  local surplus = math.min(total - most, TRIM * finished)
+  while surplus > 0 do
+    local entries = call('LPOP', P .. 'done:' .. queue, surplus)
+    if not entries then return end
+    local ids, records = {}, {}
+    for i, entry in ipairs(entries) do ids[i] = sub(entry, 13) end
+    local there = call('HMGET', P .. 'job', unpack(ids))
+    local live = {}
+    for i, entry in ipairs(entries) do
+      local record = there[i]
+      if record and sub(record, 28, 39) == sub(entry, 1, 12) and byte(record) >= SUCCEEDED then
+        live[#live + 1] = ids[i]
+        records[#records + 1] = record
+      end
+    end
+    if #live > 0 then
+      leave_finished(records)
+      forget(live, records)
+      count('removed', #live)
+      surplus = surplus - #live
+    end
+  end
+end
+
+-- A job has come to its end as `j` says; it counts as queued or running no more. Returns its record.
+-- `most`: finished jobs of a queue; `push`: bytes of an outcome that is told whole.
+local function end_job(id, j, outcome, most, push, self)
+  if j.keep == 0 then
+    local record = pack_job(j)
+    tell_all(followers({id}, self)[id], 'f', id, ended_news(record, outcome, push))
+    forget({id}, {record})
+    count('removed', 1)
+    return record
+  end
+  j.flags = outcome == '' and without(j.flags, OUTCOME) or with(j.flags, OUTCOME)
+  local record = pack_job(j)
+  tell_all(followers({id}, self)[id], 'f', id, ended_news(record, outcome, push))
+  call('HSET', P .. 'job', id, record)
+  if outcome ~= '' then call('HSET', P .. 'outcome', id, outcome) end
+  keep_finished(j.queue, {id}, {record})
+  trim_finished(j.queue, 1, most)
+  return record
 end

@@ -1,58 +1,114 @@
 #!lua flags=allow-oom
--- Forgets finished jobs whose time is over, and entries of lists that stand for no job.
+-- Forgets finished jobs and idempotency keys whose time is over, and entries of lists that stand for
+-- no job.
 -- KEYS[1] P
--- ARGV  1 most jobs to forget  2 most entries to look at  3 INC of the caller  4 offset of the clock
--- Returns how many jobs it forgot. (Idempotency keys have a time to live of their own.)
+-- ARGV  1 most jobs and keys to forget  2 most entries to look at  3 INC of the caller  4 clock
+-- Returns {counts, how many it forgot}.
 -- One script, because everything of a job goes together.
 local now = now_us(ARGV[4])
-local over = redis.call('ZRANGEBYSCORE', P .. 'expire', '-inf', math.floor(now / 1000), 'LIMIT', 0,
-  ARGV[1])
-local following = followers(over, ARGV[3])
-for _, id in ipairs(over) do
-  local j = unpack_job(redis.call('HGET', P .. 'job', id))
-  leave_finished(id, j)
-  forget(id, j, now)
-  redis.call('HINCRBY', P .. 'count', 'removed', 1)
-  tell_all(following[id], 'x', id)
+local now_ms, second = math.floor(now / 1000), math.floor(now / 1000000)
+local most, room = tonumber(ARGV[1]), tonumber(ARGV[2])
+local forgotten = 0
+
+-- Goes through what ends by now, by the second: `over` says of an entry when it ends, as milliseconds
+-- (nil: it is none of that second).
+local function go_through(order, prefix, over, forget_all)
+  while forgotten < most and room > 0 do
+    local name = call('ZRANGEBYSCORE', P .. order, '-inf', second, 'LIMIT', 0, 1)[1]
+    if not name then return end
+    local entries = call('LPOP', P .. prefix .. name, math.min(most - forgotten, room))
+    if not entries then
+      call('ZREM', P .. order, name)
+    else
+      room = room - #entries
+      local ends, early = {}, {}
+      for _, entry in ipairs(entries) do
+        local ends_ms = over(entry, name)
+        if ends_ms and ends_ms <= now_ms then ends[#ends + 1] = entry end
+        if ends_ms and ends_ms > now_ms then early[#early + 1] = entry end
+      end
+      if #early > 0 then call('RPUSH', P .. prefix .. name, unpack(early)) end
+      if #ends > 0 then forgotten = forgotten + forget_all(ends) end
+      if #early > 0 then return end  -- this very second
+    end
+  end
 end
+
+local function job_ends(id, name)
+  local record = call('HGET', P .. 'job', id)
+  if not record or byte(record) < SUCCEEDED then return nil end
+  local j = unpack_job(record)
+  local ends_ms = math.floor(j.finish / 1000) + j.keep
+  return text(math.floor(ends_ms / 1000)) .. ':' .. j.queue == name and ends_ms or nil
+end
+local function forget_jobs(ids)
+  local seen, its, records = {}, {}, {}
+  for _, id in ipairs(ids) do
+    if not seen[id] then
+      seen[id] = true
+      its[#its + 1] = id
+      records[#records + 1] = call('HGET', P .. 'job', id)
+    end
+  end
+  local following = followers(its, ARGV[3])
+  leave_finished(records)
+  forget(its, records)
+  for id, incs in pairs(following) do tell_all(incs, 'x', id, '') end
+  count('removed', #its)
+  return #its
+end
+local function key_ends(name, at)
+  local value = call('HGET', P .. 'key', name)
+  local ends_ms = value and unpack_struct('>I8', value, 17)
+  return ends_ms and text(math.floor(ends_ms / 1000)) == at and ends_ms or nil
+end
+local function forget_keys(names)
+  return call('HDEL', P .. 'key', unpack(names))
+end
+go_through('expire', 'expire:', job_ends, forget_jobs)
+go_through('keys', 'keys:', key_ends, forget_keys)
+save_counts()
 
 -- Entries of dead ones are dropped when they are most of a list. Of what is too much to be looked at
 -- at once another part is every second.
 local FIELDS, FEW = 50, 100
-local second, room = math.floor(now / 1000000), tonumber(ARGV[2])
+room = tonumber(ARGV[2])
 
-local function is_queued(j, age) return j.state == QUEUED and j.age == age end
-local function has_finished(j, finish) return j.state >= SUCCEEDED and j.finish == finish end
+local function is_queued(record, entry)
+  return byte(record) == QUEUED and sub(record, 32, 39) == sub(entry, 1, 8)
+end
+local function has_finished(record, entry)
+  return byte(record) >= SUCCEEDED and sub(record, 28, 39) == sub(entry, 1, 12)
+end
 
-local function tidy(list, live, means)
-  local length = redis.call('LLEN', list)
+local function tidy(list, live, id_at, means)
+  local length = call('LLEN', list)
   if length < 2 * live + FEW or room == 0 then return end
   local most = math.min(room, length)
   local from = second % math.ceil(length / most) * most
-  local entries = redis.call('LRANGE', list, from, from + most - 1)
+  local entries = call('LRANGE', list, from, from + most - 1)
   room = room - #entries
   local gone = 0
   for i, entry in ipairs(entries) do
-    local number, at = struct.unpack('>I8', entry)
-    local record = redis.call('HGET', P .. 'job', entry:sub(at))
-    if not (record and means(unpack_job(record), number)) then
-      redis.call('LSET', list, from + i - 1, '')
+    local record = call('HGET', P .. 'job', sub(entry, id_at))
+    if not (record and means(record, entry)) then
+      call('LSET', list, from + i - 1, '')
       gone = gone + 1
     end
   end
   -- From the nearer end, and no further than the last of them.
-  if gone > 0 then redis.call('LREM', list, from < length / 2 and gone or -gone, '') end
+  if gone > 0 then call('LREM', list, from < length / 2 and gone or -gone, '') end
 end
 
-local counts = redis.call('HRANDFIELD', P .. 'count', FIELDS, 'WITHVALUES')
-for i = 1, #counts, 2 do
-  local kind, queue = counts[i]:match('^(.):(.*)$')
-  if kind == 'f' then tidy(P .. 'done:' .. queue, tonumber(counts[i + 1]), has_finished) end
+local fields = call('HRANDFIELD', P .. 'count', FIELDS, 'WITHVALUES')
+for i = 1, #fields, 2 do
+  local kind, queue = fields[i]:match('^(.):(.*)$')
+  if kind == 'f' then tidy(P .. 'done:' .. queue, tonumber(fields[i + 1]), 13, has_finished) end
   for _, x in ipairs(kind == 'q' and {'', 'x'} or {}) do
-    local types = redis.call('HRANDFIELD', P .. x .. 'lanes:' .. queue, FIELDS, 'WITHVALUES')
+    local types = call('HRANDFIELD', P .. x .. 'lanes:' .. queue, FIELDS, 'WITHVALUES')
     for k = 1, #types, 2 do
-      tidy(P .. x .. 'lane:' .. queue .. ':' .. types[k], tonumber(types[k + 1]), is_queued)
+      tidy(P .. x .. 'lane:' .. queue .. ':' .. types[k], tonumber(types[k + 1]), 9, is_queued)
     end
   end
 end
-return #over
+return {all_counts(), forgotten}

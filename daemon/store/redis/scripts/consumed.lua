@@ -1,0 +1,17 @@
+#!lua flags=allow-oom
+-- Running attempts have looked at the values sent to them, up to a number.
+-- KEYS[1] P
+-- ARGV  for each: job id, token (worker, attempt as ">I4"), the number
+-- Returns nothing. One script, because only the attempt that runs may say so.
+for at = 1, #ARGV, 3 do
+  local id = ARGV[at]
+  local record = call('HGET', P .. 'job', id)
+  if record and byte(record) == RUNNING and sub(record, 12, 31) == ARGV[at + 1] then
+    local before, last = unpack_struct('>I8', record, 48), unpack_struct('>I8', record, 96)
+    local number = math.min(tonumber(ARGV[at + 2]), last)
+    if number > before then
+      call('HSET', P .. 'job', id, sub(record, 1, 47) .. pack('>I8', number) .. sub(record, 56))
+    end
+  end
+end
+return 0

@@ -1,0 +1,39 @@
+#!lua flags=allow-oom
+-- Hands jobs back as QUEUED, at the front of their lanes; a job that is to be cancelled ends.
+-- KEYS[1] P
+-- ARGV  1 clock  2 INC of the caller  3 finished jobs of a queue  4 bytes of an outcome that is told
+--       then for each job its id and token (worker, attempt as ">I4")
+-- Returns {counts, a letter for each job, those that ended}. Letters: q queued, c cancelled, s stale.
+--       For each that ended: record, spec, outcome, progress.
+-- One script, because record, lane and counters have to change together.
+local now, self = now_us(ARGV[1]), ARGV[2]
+local letters, ended, types = {}, {}, {}
+for at = 5, #ARGV, 2 do
+  local id, token = ARGV[at], ARGV[at + 1]
+  local record = call('HGET', P .. 'job', id)
+  if not record or byte(record) ~= RUNNING or sub(record, 12, 31) ~= token then
+    letters[#letters + 1] = 's'
+  else
+    local j = unpack_job(record)
+    call('HDEL', P .. 'held:' .. hex(j.worker), id)
+    count('running', -1)
+    j.worker = NOBODY
+    if has(j.flags, CANCEL) then
+      letters[#letters + 1] = 'c'
+      j.state, j.finish = CANCELLED, now
+      local spec, progress = call('HGET', P .. 'spec', id), call('HGET', P .. 'progress', id)
+      local outcome = cancelled_outcome(j.reason)
+      record = end_job(id, j, outcome, tonumber(ARGV[3]), tonumber(ARGV[4]), self)
+      ended[#ended + 1] = {record, spec, outcome, progress}
+    else
+      letters[#letters + 1] = 'q'
+      j.state = QUEUED
+      call('HSET', P .. 'job', id, pack_job(j))
+      enqueue(id, j)
+      types[j.type] = true
+    end
+  end
+end
+for type in pairs(types) do wake(type, self) end
+save_counts()
+return {all_counts(), table.concat(letters), ended}

@@ -1,0 +1,396 @@
+#!lua flags=allow-oom
+-- Ends attempts, then takes queued jobs: oldest first in a queue, queues in turn.
+-- KEYS[1] P
+-- ARGV  1 clock  2 INC of the caller  3 the worker that takes (16 bytes)  4 finished jobs of a queue
+--       5 bytes of an outcome or block that is told whole  6 take_seq  7 most jobs to take  8 stop
+--       at so many bytes of spec and payload  9 name of the worker  10 '1': one may be a suspect
+--       11 its types, each between newlines (empty: any)  12 '1': take nothing without a lease
+--       13 N types with room of their own, then each with its room; then M queues, then their names;
+--       then for each settlement (no job twice): job id, token (worker, attempt as ">I4"), a byte
+--       with the state and a byte with the queue (from 1; 0: the caller does not know the job) and
+--       as ">I8" the last sequence if there is one, outcome, progress (empty: none)
+-- Returns {counts, now, a letter for each settlement, details, records, specs, extras, letter}.
+--       Letters: d done, D done with details, a done before (with details), n no such job, s stale,
+--       g gap (details with the last sequence stored as outcome). Details: for each its index,
+--       record, outcome, progress, spec (if the caller does not know the job). The jobs taken:
+--       record and spec, and for some their index, payload, progress and watch in extras. The last
+--       letter: b it stopped at the bytes, l the lease is gone, r the jobs of a lost answer, or none.
+-- One script, because a worker that ends jobs wants others in one step, and so that no job is taken
+-- twice.
+local now, self, worker, kept, push = now_us(ARGV[1]), ARGV[2], ARGV[3], tonumber(ARGV[4]),
+  tonumber(ARGV[5])
+local take_seq, want, most_bytes = ARGV[6], tonumber(ARGV[7]), tonumber(ARGV[8])
+local types = ARGV[11]
+local INC = hex(worker)
+local held = P .. 'held:' .. INC
+local at = 14
+local rooms
+for _ = 1, ARGV[13] do
+  rooms = rooms or {}
+  rooms[ARGV[at]] = tonumber(ARGV[at + 1])
+  at = at + 2
+end
+local queues = {}
+for i = 1, ARGV[at] do queues[i] = ARGV[at + i] end
+at = at + 1 + #queues
+
+-- 1. Settlements. The common case is cut by position and written for many at once; all others one
+-- by one.
+local letters, details = {}, {}
+local function detail(...)
+  for _, part in ipairs({...}) do details[#details + 1] = part end
+end
+
+local function settle_any(i, id, record, how, outcome, progress)
+  local j, state = unpack_job(record), byte(how)
+  if #how > 2 and unpack_struct('>I8', how, 3) > j.last then
+    detail(i, record, text(j.last), false, false)
+    return 'g'
+  end
+  call('HDEL', P .. 'held:' .. hex(j.worker), id)
+  count('running', -1)
+  if progress ~= '' then
+    call('HSET', P .. 'progress', id, progress)
+    j.flags = with(j.flags, PROGRESS)
+  else
+    progress = has(j.flags, PROGRESS) and call('HGET', P .. 'progress', id)
+  end
+  if has(j.flags, CANCEL) and state == DEAD then outcome = outcome .. cancelled_outcome(j.reason) end
+  if has(j.flags, CANCEL) and state == DEAD then state = CANCELLED end
+  j.state, j.finish = state, now
+  local spec = byte(how, 2) == 0 and call('HGET', P .. 'spec', id)
+  detail(i, end_job(id, j, outcome, kept, push, self), outcome, progress, spec)
+  return 'D'
+end
+
+-- What a repeated settlement came to before.
+local function settled_before(i, id, record, how)
+  local flags = byte(record, 10)
+  detail(i, record, has(flags, OUTCOME) and call('HGET', P .. 'outcome', id),
+    has(flags, PROGRESS) and call('HGET', P .. 'progress', id),
+    byte(how, 2) == 0 and call('HGET', P .. 'spec', id))
+  return 'a'
+end
+
+if ARGV[at] then
+  local ids = {}
+  for i = at, #ARGV, 5 do ids[#ids + 1] = ARGV[i] end
+  local records = call('HMGET', P .. 'job', unpack(ids))
+  local following = followers(ids, self)
+  local finish = pack('>I8', now)
+  -- first 1, and nothing stored, sent or marked: the end of a HEAD of most jobs.
+  local plain = pack('>I8', 1) .. string.rep('\0', 24)
+  local heads = {}
+  for state = SUCCEEDED, CANCELLED do heads[state] = string.char(state) .. finish end
+  local sets, outcomes, left, gone_ids, gone = {}, {}, {}, {}, {}
+  local done_ids, done = {}, {}  -- by queue
+  for i = 1, #ids do
+    local id, token, how, outcome = ids[i], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
+    local record = records[i]
+    if not record then
+      letters[i] = 'n'
+    elseif sub(record, 12, 31) ~= token or byte(record) ~= RUNNING then
+      local same = sub(record, 12, 31) == token and byte(record) >= SUCCEEDED
+      letters[i] = same and sub(token, 17) ~= '\0\0\0\0' and settled_before(i, id, record, how)
+        or 's'
+    elseif #how > 2 or ARGV[at + 4] ~= '' or byte(record, 10) ~= 0 or byte(how, 2) == 0 or
+        sub(record, 72, 103) ~= plain or sub(token, 1, 16) ~= worker then
+      letters[i] = settle_any(i, id, record, how, outcome, ARGV[at + 4])
+    else
+      local state, queue = byte(how, 1, 2)
+      letters[i] = 'd'
+      left[#left + 1] = id
+      if sub(record, 64, 71) == ZERO then
+        record = heads[state] .. sub(record, 10)
+        gone_ids[#gone_ids + 1] = id
+        gone[#gone + 1] = record
+      else
+        if outcome == '' then
+          record = heads[state] .. sub(record, 10)
+        else
+          record = heads[state] .. '\8' .. sub(record, 11)  -- the flag OUTCOME
+          outcomes[#outcomes + 1] = id
+          outcomes[#outcomes + 1] = outcome
+        end
+        sets[#sets + 1] = id
+        sets[#sets + 1] = record
+        add(done_ids, queue, id)
+        add(done, queue, record)
+      end
+      if following[id] then
+        tell_all(following[id], 'f', id, ended_news(record, outcome, push))
+      end
+    end
+    at = at + 5
+  end
+  if #left > 0 then
+    call('HDEL', held, unpack(left))
+    count('running', -#left)
+  end
+  if #sets > 0 then call('HSET', P .. 'job', unpack(sets)) end
+  if #outcomes > 0 then call('HSET', P .. 'outcome', unpack(outcomes)) end
+  for queue, its in pairs(done_ids) do
+    keep_finished(queues[queue], its, done[queue])
+    trim_finished(queues[queue], #its, kept)
+  end
+  if #gone > 0 then
+    forget(gone_ids, gone)
+    count('removed', #gone)
+  end
+end
+
+-- 2. Jobs for the worker.
+local taken, records, specs, extras, ending = {}, {}, {}, {}, ''
+local bytes = 0
+
+local function has_room(type)
+  if types ~= '' and not string.find(types, '\n' .. type .. '\n', 1, true) then return false end
+  return not rooms or (rooms[type] or 1) > 0
+end
+local function use_room(type, n)
+  if rooms and rooms[type] then rooms[type] = rooms[type] - n end
+end
+local function full() return bytes >= most_bytes end
+local function size_of(id, record, spec)
+  if not has(byte(record, 10), LARGE) then return #spec end
+  return #spec + call('HSTRLEN', P .. 'payload', id)
+end
+local function take(id, record, spec, size)
+  taken[#taken + 1], records[#records + 1], specs[#specs + 1] = id, record, spec
+  bytes = bytes + size
+end
+
+-- From the only lane there is, without a look at the ages. False: it has come to an end of some kind.
+local function take_from_lane(x, queue, type, most)
+  local lane = P .. x .. 'lane:' .. queue .. ':' .. type
+  local entries = call('LPOP', lane, most)
+  if not entries then return false end
+  local ids, live, n = {}, {}, 0
+  for i = 1, #entries do ids[i] = sub(entries[i], 9) end
+  local there = call('HMGET', P .. 'job', unpack(ids))
+  for i = 1, #entries do
+    local record = there[i]
+    if record and byte(record) == QUEUED and sub(record, 32, 39) == sub(entries[i], 1, 8) then
+      n = n + 1
+      ids[n], there[n], live[n] = ids[i], record, entries[i]
+    end
+  end
+  if n == 0 then return true end
+  local its, used = call('HMGET', P .. 'spec', unpack(ids, 1, n)), 0
+  for i = 1, n do
+    if full() then break end
+    take(ids[i], there[i], its[i], size_of(ids[i], there[i], its[i]))
+    used = i
+  end
+  for i = n, used + 1, -1 do call('LPUSH', lane, live[i]) end
+  leave_waiting(x, queue, type, used)
+  use_room(type, used)
+  return not full()
+end
+
+-- The next entries of a lane that stand for jobs.
+local PIECE = 16
+local function look(lane)
+  while not lane.head do
+    local entry = lane.items[lane.next]
+    if entry then
+      lane.head = entry
+    else
+      local entries = call('LRANGE', lane.key, lane.read, lane.read + PIECE - 1)
+      if #entries == 0 then return end
+      local ids = {}
+      for i = 1, #entries do ids[i] = sub(entries[i], 9) end
+      local there = call('HMGET', P .. 'job', unpack(ids))
+      local its = call('HMGET', P .. 'spec', unpack(ids))
+      lane.items, lane.next = {}, 1
+      for i = 1, #entries do
+        local record = there[i]
+        if record and byte(record) == QUEUED and sub(record, 32, 39) == sub(entries[i], 1, 8) then
+          lane.items[#lane.items + 1] = {ids[i], record, its[i], lane.read + i,
+            unpack_struct('>I8', record, 32)}
+        end
+      end
+      lane.read = lane.read + #entries
+    end
+  end
+end
+local function open(x, queue)
+  local lanes = {}
+  local all = call('HKEYS', P .. x .. 'lanes:' .. queue)
+  for _, type in ipairs(all) do
+    lanes[#lanes + 1] = {type = type, key = P .. x .. 'lane:' .. queue .. ':' .. type, items = {},
+      next = 1, read = 0, used = 0, jobs = 0}
+  end
+  return {name = queue, lanes = lanes}
+end
+-- The lane with the oldest job of a type that has room.
+local function oldest(queue)
+  local best
+  for _, lane in ipairs(queue.lanes) do
+    if has_room(lane.type) then
+      look(lane)
+      if lane.head and (not best or lane.head[5] < best.head[5]) then best = lane end
+    end
+  end
+  return best
+end
+
+-- From all queues in turn. A queue without a job for this worker keeps its place.
+local function take_in_turn(x, most)
+  local turns = P .. x .. 'turns'
+  local total, read, names = call('LLEN', turns), 0, {}
+  local ring, first, waiting, looks = {}, 1, {}, 0
+  while most > 0 and not full() and looks < 4000 do
+    local queue
+    if read < total then
+      if read % PIECE == 0 then names = call('LRANGE', turns, read, read + PIECE - 1) end
+      queue = open(x, names[read % PIECE + 1])
+      read = read + 1
+    elseif first <= #ring then
+      queue = ring[first]
+      first = first + 1
+    else
+      break
+    end
+    looks = looks + #queue.lanes
+    local lane = oldest(queue)
+    if lane then
+      local item = lane.head
+      lane.head, lane.next, lane.used, lane.jobs = nil, lane.next + 1, item[4], lane.jobs + 1
+      take(item[1], item[2], item[3], size_of(item[1], item[2], item[3]))
+      use_room(lane.type, 1)
+      most = most - 1
+      ring[#ring + 1] = queue
+    else
+      waiting[#waiting + 1] = queue
+    end
+  end
+  call('LTRIM', turns, read, -1)
+  if looks < 4000 then
+    for i = #waiting, 1, -1 do call('LPUSH', turns, waiting[i].name) end
+  else
+    for i = 1, #waiting do call('RPUSH', turns, waiting[i].name) end  -- others come first next time
+    ending = 'b'
+  end
+  for i = first, #ring do call('RPUSH', turns, ring[i].name) end
+  for _, its in ipairs({waiting, ring}) do
+    for _, queue in ipairs(its) do
+      for _, lane in ipairs(queue.lanes) do
+        if lane.jobs > 0 then
+          call('LTRIM', lane.key, lane.used, -1)
+          leave_waiting(x, queue.name, lane.type, lane.jobs)
+          lane.jobs = 0
+        end
+      end
+    end
+  end
+end
+
+local function take_some(x, most)
+  local limit = #taken + most
+  while #taken < limit and not full() do
+    local names = call('LRANGE', P .. x .. 'turns', 0, 1)
+    if #names == 0 then return end
+    local lanes = #names == 1 and call('HKEYS', P .. x .. 'lanes:' .. names[1])
+    if not lanes or #lanes > 1 then return take_in_turn(x, limit - #taken) end
+    if not has_room(lanes[1]) then return end
+    local room = rooms and rooms[lanes[1]] or limit
+    if not take_from_lane(x, names[1], lanes[1], math.min(limit - #taken, room)) then return end
+  end
+end
+
+-- The jobs taken are RUNNING, one attempt further.
+local function start_taken()
+  local following
+  local head, start = {}, pack('>I8', now) .. ZERO
+  local name = string.char(#ARGV[9]) .. ARGV[9]
+  local sets, holds, attempts = {}, {}, {}
+  for i = 1, #taken do
+    local id, record = taken[i], records[i]
+    local before = sub(record, 1, 31)
+    if not head[before] then
+      local attempt = unpack_struct('>I4', record, 28) + 1
+      head[before] = string.char(RUNNING) .. sub(record, 2, 11) .. worker .. pack('>I4', attempt)
+      attempts[before] = attempt
+    end
+    record = head[before] .. sub(record, 32, 39) .. start .. sub(record, 56, 103) .. name ..
+      sub(record, 105 + byte(record, 104))
+    if sub(record, 80, 87) ~= ZERO then
+      local last = unpack_struct('>I8', record, 80) + 1
+      local entry = '\8' .. varint(attempts[before]) .. '\24' .. varint(last)  -- an AttemptStarted
+      local block = pack('>I8BI4', last, 1, 1) .. pack('<I4', #entry) .. entry
+      call('XADD', P .. 'chunks:' .. id, text(last) .. '-0', 'b', block)
+      record = sub(record, 1, 79) .. pack('>I8I8', last, last) .. sub(record, 96)
+      following = following or followers(taken, self)
+      tell_all(following[id], 'e', id, block)
+    end
+    records[i] = record
+    sets[2 * i - 1], sets[2 * i] = id, record
+    holds[2 * i - 1], holds[2 * i] = id, attempts[before]
+  end
+  call('HSET', P .. 'job', unpack(sets))
+  call('HSET', held, unpack(holds))
+  call('SET', P .. 'took:' .. INC, take_seq .. ' ' .. table.concat(taken, ' '))
+  count('running', #taken)
+end
+
+-- The answer to this take was lost: what it got and is still there.
+local function take_again()
+  local ids = {}
+  for id in string.gmatch(call('GET', P .. 'took:' .. INC), ' (%S+)') do ids[#ids + 1] = id end
+  local there = call('HMGET', P .. 'job', unpack(ids))
+  local its = call('HMGET', P .. 'spec', unpack(ids))
+  for i, id in ipairs(ids) do
+    local record = there[i]
+    if record and byte(record) == RUNNING and sub(record, 12, 27) == worker then
+      take(id, record, its[i], 0)
+    end
+  end
+end
+
+local function wake_another()
+  if call('EXISTS', P .. 'idle') == 0 then return end
+  for _, queue in ipairs(call('LRANGE', P .. 'turns', 0, 15)) do
+    for _, type in ipairs(call('HRANDFIELD', P .. 'lanes:' .. queue, 16)) do
+      if wake(type, self) then return end
+    end
+  end
+end
+
+if want > 0 and ARGV[12] == '1' and call('HEXISTS', P .. 'workers', INC) == 0 then
+  ending, want = 'l', 0
+end
+if want > 0 then
+  if call('GETRANGE', P .. 'took:' .. INC, 0, #take_seq) == take_seq .. ' ' then
+    take_again()
+    ending = 'r'
+  else
+    if ARGV[10] == '1' and call('EXISTS', P .. 'xturns') == 1 then take_some('x', 1) end
+    take_some('', want - #taken)
+    if #taken > 0 then start_taken() end
+    if full() and tonumber(call('HGET', P .. 'count', 'queued') or 0) +
+        (counts.queued or 0) > 0 then
+      ending = 'b'
+    end
+    if #taken < want and ending == '' then
+      call('HSET', P .. 'idle', INC, types)
+    else
+      call('HDEL', P .. 'idle', INC)
+      wake_another()
+    end
+  end
+end
+if #taken > 0 then
+  local watched = watches(taken)
+  for i, id in ipairs(taken) do
+    local flags, watch = byte(records[i], 10), watched[id] or false
+    if flags > 1 or watch then
+      for _, part in ipairs({i, has(flags, LARGE) and call('HGET', P .. 'payload', id),
+        has(flags, PROGRESS) and call('HGET', P .. 'progress', id), watch}) do
+        extras[#extras + 1] = part
+      end
+    end
+  end
+end
+save_counts()
+return {all_counts(), now, table.concat(letters), details, records, specs, extras, ending}

@@ -1,0 +1,15 @@
+#!lua flags=allow-oom
+-- Forgets the head of a stream.
+-- KEYS[1] P
+-- ARGV  1 job id  2 the first sequence to keep
+-- Returns the first sequence kept, or nil when there is no such job.
+-- One script, because the record names what is kept.
+local id = ARGV[1]
+local record = call('HGET', P .. 'job', id)
+if not record then return false end
+local first, last = unpack_struct('>I8I8', record, 72)
+local keep = math.min(tonumber(ARGV[2]), last + 1)
+if keep <= first then return first end
+call('XTRIM', P .. 'chunks:' .. id, 'MINID', string.format('%.0f-0', keep))
+call('HSET', P .. 'job', id, sub(record, 1, 71) .. pack('>I8', keep) .. sub(record, 80))
+return keep

@@ -1,4 +1,4 @@
-// RedisBed: a loop in real time with one RedisConnection on it.
+// with_redis: a loop in real time with one RedisConnection on it.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -40,8 +40,27 @@ inline RedisCommand words(const std::vector<std::string>& list) {
   return command;
 }
 
-// Runs body(connection) beside connection.run(), on a fresh loop. `before` may set the connection
-// up before it runs.
+// How often the server refused with `kind`.
+inline uint64_t refused(const RedisConnection& redis, const std::string& kind) {
+  for (const auto& [name, count] : redis.stats().refusals) {
+    if (name == kind) return count;
+  }
+  return 0;
+}
+
+// Starts `command` in `group`; the answer is added to `answers` when it is there.
+using RedisAnswers = std::vector<StatusOr<RedisReply>>;
+inline void start_call(TaskGroup& group, RedisConnection& redis, RedisCommand command,
+                       RedisAnswers& answers) {
+  auto call = [](RedisConnection* to, RedisCommand what, RedisAnswers* into) -> Task<void> {
+    StatusOr<RedisReply> answer = co_await to->call(std::move(what));
+    into->push_back(std::move(answer));
+  };
+  group.start(call, &redis, std::move(command), &answers);
+}
+
+// Runs body(connection) beside connection.run(), on a fresh loop, then ends both. `before` may set
+// the connection up before it runs.
 inline void with_redis(
     const std::string& url, RedisConnectionOptions options,
     std::function<Task<void>(RedisConnection&)> body,

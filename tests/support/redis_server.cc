@@ -175,16 +175,24 @@ std::string RedisProcess::command(const std::vector<std::string>& words) {
   return answer.value_or("");
 }
 
-int64_t RedisProcess::info(const std::string& field) {
+std::string RedisProcess::field(const std::string& name) {
   const std::string text = command({"INFO", "all"});
-  const size_t at = text.find("\n" + field + ":");
-  return at == std::string::npos ? -1 : std::atoll(text.c_str() + at + field.size() + 2);
+  const std::string start = "\n" + name + ":";
+  const size_t at = text.find(start);
+  if (at == std::string::npos) return "";
+  const size_t begin = at + start.size();
+  return text.substr(begin, text.find_first_of("\r\n", begin) - begin);
 }
 
-bool RedisProcess::await_answer(const std::vector<std::string>& words, const std::string& wanted) {
+int64_t RedisProcess::info(const std::string& name) {
+  const std::string value = field(name);
+  return value.empty() ? -1 : std::atoll(value.c_str());
+}
+
+bool RedisProcess::await_field(const std::string& name, const std::string& wanted) {
   const auto until = Clock::now() + Process::kPatience;
   while (Clock::now() < until) {
-    if (command(words) == wanted) return true;
+    if (field(name) == wanted) return true;
     std::this_thread::sleep_for(kLook);
   }
   return false;

@@ -15,9 +15,9 @@ struct redisContext;
 namespace weft::testing {
 
 struct RedisProcessOptions {
-  bool tcp = false;         // also on a free port of 127.0.0.1, which stays the same over restarts
-  std::string appendfsync;  // "everysec", "always" or "no"; empty: nothing is kept
-  std::string password;     // of the default user
+  bool tcp = false;  // also on a free port of 127.0.0.1, which stays the same over restarts
+  std::string appendfsync = {};             // "everysec", "always" or "no"; empty: nothing is kept
+  std::string password = {};                // of the default user
   std::vector<std::string> arguments = {};  // more of redis-server's, as {"--maxmemory", "10mb"}
 };
 
@@ -44,9 +44,11 @@ class RedisProcess {
   // No answer within Process::kPatience is a failure of the test.
   std::string command(const std::vector<std::string>& words);
   // A number of INFO, as "total_commands_processed"; -1: there is none.
-  int64_t info(const std::string& field);
-  // Asks until the answer is `wanted`. False: Process::kPatience has passed.
-  bool await_answer(const std::vector<std::string>& words, const std::string& wanted);
+  int64_t info(const std::string& name);
+  // Any value of INFO; "": there is none.
+  std::string field(const std::string& name);
+  // Asks until the field has that value. False: Process::kPatience has passed.
+  bool await_field(const std::string& name, const std::string& wanted);
 
   // SIGKILL. Its folder stays.
   void kill();

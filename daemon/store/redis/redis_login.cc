@@ -1,5 +1,4 @@
 // HELLO, SELECT, PING.
-#include <weft/base/limits.h>
 #include <weft/store/redis/redis_login.h>
 #include <weft/store/redis/redis_refusal.h>
 
@@ -38,10 +37,9 @@ Status check_hello(const RedisReply& reply, const RedisServer& server) {
   }
   const std::string role = hello_field(reply, "role");
   if (role != "master") {
-    return retry_error(StatusCode::kUnavailable,
+    return make_status(StatusCode::kFailedPrecondition,
                        at + " is a " + (role.empty() ? "server without data" : role) +
-                           ", not a master: give weftd the master's address",
-                       static_cast<int>(limits::kRedisRetryMsMax));
+                           ", not a master: give weftd the master's address");
   }
   return {};
 }

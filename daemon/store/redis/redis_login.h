@@ -19,8 +19,7 @@ std::array<RedisCommand, kRedisLoginSteps> login_commands(const RedisServer& ser
 
 // Whether the answer to that step lets the connection go on. Errors, with what to do:
 // PERMISSION_DENIED for a refused user or password; FAILED_PRECONDITION for a server that is too
-// old, and for a database it does not have; UNAVAILABLE for a replica and for one that is not
-// ready.
+// old or a replica, and for a database it does not have; UNAVAILABLE for one that is not ready.
 Status check_login_answer(size_t step, const RedisReply& reply, const RedisServer& server);
 
 // What HELLO told: the value after `field`, as "version" or "role"; empty: it is not there.

@@ -19,7 +19,8 @@ namespace weft {
 class RedisSync {
  public:
   // Connected and let in within `timeout_ms`. Errors also: PERMISSION_DENIED for a refused
-  // password or user, with what to do.
+  // password or user, FAILED_PRECONDITION for a replica or a database that is not there, each with
+  // what to do.
   static StatusOr<std::unique_ptr<RedisSync>> connect(const RedisServer& server,
                                                       const std::string& name, int64_t timeout_ms);
   ~RedisSync();

@@ -115,13 +115,20 @@ class MemoryStore final : public Store {
     co_await yield_now();
     count_commit(tokens.size());
     std::vector<Status> answers;
-    bool queued = false;
+    std::vector<Record*> released;
     for (const Token& token : tokens) {
       Record* record = running(token);
       answers.push_back(record != nullptr ? absl::OkStatus() : refuse(token));
       if (record == nullptr) continue;
-      give_back(record->job, JobEvent::kRelease, wall_ns());
       record->worker = Incarnation();
+      released.push_back(record);
+    }
+    // Newest first to the front, so that the oldest stands first.
+    std::sort(released.begin(), released.end(),
+              [](const Record* a, const Record* b) { return a->age > b->age; });
+    bool queued = false;
+    for (Record* record : released) {
+      give_back(record->job, JobEvent::kRelease, wall_ns());
       --running_;
       if (is_finished(state_of(record->job))) {
         ended(*record);

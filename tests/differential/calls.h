@@ -1,0 +1,82 @@
+// Calls: asks a store for what an operation says, and writes down the answer.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <weft/runtime/task.h>
+
+#include "tests/differential/subject.h"
+
+namespace weft::testing {
+
+Incarnation incarnation_of(size_t process);
+
+// A token, by the number of its job.
+class Claim {
+ public:
+  Token token(const JobNames& names) const {
+    return Token(names.id(job), attempt, incarnation_of(process));
+  }
+  std::string to_text() const {
+    return "#" + std::to_string(job) + "/" + std::to_string(attempt) + "/" +
+           std::to_string(process);
+  }
+  size_t job = 0;
+  uint64_t attempt = 0;
+  size_t process = 0;
+};
+
+class SettleCall {
+ public:
+  Claim claim;
+  v1::JobState state{};
+  v1::Outcome outcome;
+  uint64_t last_sequence = 0;
+  std::optional<v1::Progress> progress;
+};
+
+class AppendCall {
+ public:
+  Claim claim;
+  uint64_t first_sequence = 1;
+  std::vector<std::string> chunks;
+};
+
+class SendCall {
+ public:
+  size_t job = 0;
+  std::string sender;
+  uint64_t number = 0;
+  std::string value;
+  size_t times = 1;
+};
+
+Task<Answer> ask_submit(Subject& subject, size_t process, std::vector<v1::JobSpec> specs);
+Task<Answer> ask_settle_and_take(Subject& subject, size_t process, std::vector<SettleCall> settles,
+                                 size_t max_jobs, std::vector<TypeRoom> type_room);
+Task<Answer> ask_release(Subject& subject, size_t process, std::vector<Claim> claims);
+Task<Answer> ask_save_progress(Subject& subject, size_t process,
+                               std::vector<std::pair<Claim, v1::Progress>> progress);
+Task<Answer> ask_cancel(Subject& subject, size_t process, size_t job, std::string reason);
+Task<Answer> ask_append(Subject& subject, size_t process, std::vector<AppendCall> appends);
+Task<Answer> ask_trim(Subject& subject, size_t process, size_t job, uint64_t first_sequence);
+Task<Answer> ask_send(Subject& subject, size_t process, SendCall send);
+Task<Answer> ask_consumed(Subject& subject, size_t process, Claim claim, uint64_t number);
+// All pages, each of about `max_bytes`.
+Task<Answer> ask_read(Subject& subject, size_t process, size_t job, uint64_t from,
+                      size_t max_bytes);
+Task<Answer> ask_read_sends(Subject& subject, size_t process, size_t job, uint64_t after);
+Task<Answer> ask_get(Subject& subject, size_t process, size_t job, bool with_payload);
+// All pages, each of `page_size`.
+Task<Answer> ask_list(Subject& subject, size_t process, JobFilter filter, std::string position,
+                      size_t page_size);
+Task<Answer> ask_retry(Subject& subject, size_t process, size_t job);
+Task<Answer> ask_remove(Subject& subject, size_t process, size_t job);
+// Until nothing is left to forget. How many of what is no part of the answer: some stores leave
+// idempotency keys to a server.
+Task<Answer> ask_sweep(Subject& subject, size_t process, size_t max_items);
+
+}  // namespace weft::testing

@@ -1,0 +1,247 @@
+// Asking, comparing, shrinking.
+#include "tests/differential/run.h"
+
+#include <chrono>
+#include <cstdlib>
+
+#include <weft/runtime/event_loop.h>
+#include <weft/runtime/sleep.h>
+
+#include "tests/differential/calls.h"
+
+namespace weft::testing {
+namespace {
+
+constexpr int64_t kStep_ns = static_cast<int64_t>(kStep_s) * 1'000'000'000;
+constexpr std::chrono::milliseconds kMoment(1);
+constexpr size_t kLookEvery = 8;
+constexpr size_t kAllJobs = 1000;
+
+// What there is to see of a store, a line each.
+struct View {
+  struct Line {
+    std::string label;
+    Answer answer;
+  };
+  std::vector<v1::Job> jobs;  // newest first
+  std::vector<Line> lines;
+};
+
+class Run {
+ public:
+  Run(Subjects& subjects, VirtualClock& clock) : subjects_(subjects), clock_(clock) {}
+
+  Task<void> play(const std::vector<Operation>& trace, bool thorough,
+                  std::optional<Difference>* difference) {
+    for (size_t i = 0; i < trace.size() && difference_.empty(); ++i) {
+      const bool look = thorough || i % kLookEvery == 0 || i + 1 == trace.size();
+      co_await step(trace[i], look);
+      if (!difference_.empty()) *difference = Difference{i + 1, difference_, log_};
+    }
+    for (const auto& subject : subjects_) co_await subject->close();
+  }
+
+ private:
+  Task<void> step(const Operation& operation, bool look_at_all) {
+    const Call call = world_.draw(operation);
+    note(operation, call);
+    co_await pass(call.wait_ns);
+    std::vector<std::vector<Answer>> answers;
+    for (const auto& subject : subjects_) {
+      std::vector<Answer> said;
+      if (call.ask) said = co_await perform(*subject, operation, call);
+      answers.push_back(std::move(said));
+    }
+    std::vector<View> views;
+    for (const auto& subject : subjects_) {
+      View view = co_await look(*subject, look_at_all);
+      views.push_back(std::move(view));
+    }
+    name_jobs(views);
+    for (size_t i = 1; i < subjects_.size(); ++i) {
+      if (answers[i].size() != answers[0].size()) difference_ = "another number of answers";
+      for (size_t k = 0; k < answers[0].size() && difference_.empty(); ++k) {
+        compare(i, "the answer", answers[0][k], answers[i][k]);
+      }
+      compare(i, views[0], views[i]);
+    }
+    learn(answers[0], views[0], operation);
+  }
+
+  void note(const Operation& operation, const Call& call) {
+    std::string text = "process " + std::to_string(operation.process) + ": " + call.text;
+    if (operation.fault == Operation::Fault::kRepeated) text += " (twice)";
+    if (operation.fault == Operation::Fault::kReplyLost) text += " (the first reply is lost)";
+    log_.push_back(std::move(text));
+  }
+
+  // Every operation has a time of its own. Whatever is on its way arrives before.
+  Task<void> pass(int64_t more_ns) {
+    co_await sleep_for(kMoment);
+    clock_.advance_to((clock_.monotonic_ns() / kStep_ns + 1) * kStep_ns + more_ns);
+    co_await sleep_for(kMoment);
+  }
+
+  static Task<std::vector<Answer>> perform(Subject& subject, Operation operation,
+                                           const Call& call) {
+    const size_t process = operation.process;
+    std::vector<Answer> answers;
+    if (operation.fault == Operation::Fault::kReplyLost) {
+      if (subject.lose_next_reply(process)) {
+        Answer lost = co_await call.ask(subject, process);
+        subject.keep_replies(process);
+        if (!lost.unavailable()) answers.push_back(std::move(lost));
+        co_await subject.await_ready(process);
+        if (!answers.empty()) co_return answers;
+      } else {
+        co_await (call.ask_unheard ? call.ask_unheard : call.ask)(subject, process);
+      }
+    }
+    Answer answer = co_await call.ask(subject, process);
+    answers.push_back(std::move(answer));
+    if (operation.fault == Operation::Fault::kRepeated) {
+      Answer again = co_await call.ask(subject, process);
+      answers.push_back(std::move(again));
+    }
+    co_return answers;
+  }
+
+  static Task<View> look(Subject& subject, bool at_all) {
+    View view;
+    Store& store = subject.store(0);
+    auto page = co_await store.list({}, "", kAllJobs);
+    Answer listed;
+    listed.add(page.status());
+    if (page.ok()) view.jobs = std::move(page->jobs);
+    view.lines.push_back({"the list", listed});
+    for (const v1::Job& job : view.jobs) {
+      Answer record;
+      record.add(job);
+      view.lines.push_back({"a listed job", record});
+    }
+    for (const v1::Job& job : view.jobs) {
+      if (!at_all) break;
+      const std::string& id = job.spec().id();
+      Answer whole;
+      const auto there = co_await store.get(id, true);
+      whole.add(there.status(), id);
+      if (there.ok()) whole.add(*there);
+      view.lines.push_back({"a job", whole});
+      Answer chunks;
+      const auto stored = co_await store.read(id, 0, SIZE_MAX / 2);
+      chunks.add_id(id).add(stored.status(), id);
+      if (stored.ok()) chunks.add(*stored);
+      view.lines.push_back({"a chunk log", chunks});
+      Answer sends;
+      const auto values = co_await store.read_sends(id, 0);
+      sends.add_id(id).add(values.status(), id);
+      if (values.ok()) {
+        for (const StoredSend& send : *values) sends.add(" ").add(send.number).add(send.value);
+      }
+      view.lines.push_back({"the sends of a job", sends});
+    }
+    Answer counters;
+    counters.add(subject.counters());
+    view.lines.push_back({"the counters", counters});
+    co_return view;
+  }
+
+  // Jobs that are new have the same place in every list, whatever their ids are.
+  void name_jobs(const std::vector<View>& views) {
+    for (size_t place = views[0].jobs.size(); place-- > 0;) {
+      const std::string& first_id = views[0].jobs[place].spec().id();
+      if (!subjects_[0]->names.number(first_id)) {
+        subjects_[0]->names.add(world_.next_number(), first_id);
+      }
+      const size_t number = *subjects_[0]->names.number(first_id);
+      for (size_t i = 1; i < views.size(); ++i) {
+        if (place >= views[i].jobs.size()) continue;
+        const std::string& id = views[i].jobs[place].spec().id();
+        if (!subjects_[i]->names.number(id)) subjects_[i]->names.add(number, id);
+      }
+    }
+  }
+
+  void learn(const std::vector<Answer>& answers, const View& view, const Operation& operation) {
+    std::map<size_t, v1::Job> records;
+    for (const v1::Job& job : view.jobs) {
+      records.emplace(*subjects_[0]->names.number(job.spec().id()), job);
+    }
+    world_.set_records(std::move(records));
+    for (const Answer& answer : answers) {
+      for (const auto& [id, attempt] : answer.taken) {
+        const auto number = subjects_[0]->names.number(id);
+        if (number) world_.add_claim({*number, attempt, operation.process});
+      }
+    }
+  }
+
+  std::string to_text(size_t subject, const Answer& answer) const {
+    return answer.to_text(
+        [&](const std::string& id) { return subjects_[subject]->names.to_text(id); });
+  }
+  void compare(size_t subject, const std::string& what, const Answer& first, const Answer& other) {
+    if (!difference_.empty()) return;
+    const std::string expected = to_text(0, first);
+    const std::string got = to_text(subject, other);
+    bool same = expected == got && first.times_ns().size() == other.times_ns().size();
+    for (size_t i = 0; same && i < first.times_ns().size(); ++i) {
+      same =
+          std::abs(first.times_ns()[i] - other.times_ns()[i]) <= subjects_[subject]->clock_slack_ns;
+    }
+    if (same) return;
+    difference_ = what + " differs:";
+    for (const auto& [name, text, answer] : {std::tuple(subjects_[0]->name, expected, &first),
+                                             std::tuple(subjects_[subject]->name, got, &other)}) {
+      difference_ += "\n  " + name + ": " + text;
+      for (const int64_t time : answer->times_ns()) difference_ += " t=" + std::to_string(time);
+    }
+  }
+  void compare(size_t subject, const View& first, const View& other) {
+    for (size_t i = 0; i < std::max(first.lines.size(), other.lines.size()); ++i) {
+      static const View::Line nothing{"nothing", Answer()};
+      const View::Line& expected = i < first.lines.size() ? first.lines[i] : nothing;
+      const View::Line& got = i < other.lines.size() ? other.lines[i] : nothing;
+      compare(subject, expected.label, expected.answer, got.answer);
+    }
+  }
+
+  Subjects& subjects_;
+  VirtualClock& clock_;
+  World world_;
+  std::vector<std::string> log_;
+  std::string difference_;
+};
+
+}  // namespace
+
+std::optional<Difference> run_trace(const MakeSubjects& make, const std::vector<Operation>& trace,
+                                    bool thorough) {
+  std::optional<Difference> difference;
+  VirtualClock clock;
+  EventLoop loop({.clock = nullptr, .virtual_clock = &clock, .ready_seed = std::nullopt});
+  Subjects subjects = make();
+  Run run(subjects, clock);
+  loop.run(run.play(trace, thorough, &difference));
+  return difference;
+}
+
+std::vector<Operation> shrink(const MakeSubjects& make, std::vector<Operation> trace) {
+  // Without one operation after the other, the last ones first; then again, as long as that helps.
+  for (bool shorter = true; shorter;) {
+    shorter = false;
+    for (size_t i = trace.size(); i-- > 0;) {
+      std::vector<Operation> fewer = trace;
+      fewer.erase(fewer.begin() + static_cast<ptrdiff_t>(i));
+      const std::optional<Difference> difference = run_trace(make, fewer, true);
+      if (!difference) continue;
+      fewer.resize(difference->operations);
+      trace = std::move(fewer);
+      i = std::min(i, trace.size());
+      shorter = true;
+    }
+  }
+  return trace;
+}
+
+}  // namespace weft::testing

@@ -1,0 +1,59 @@
+// The stores of one process.
+#include "tests/differential/subject.h"
+
+#include <gtest/gtest.h>
+
+#include <weft/store/memory/memory_store.h>
+#include <weft/store/sqlite/sqlite_store.h>
+
+namespace weft::testing {
+namespace {
+
+class LocalSubject final : public Subject {
+ public:
+  LocalSubject(std::string name, std::unique_ptr<Store> store)
+      : Subject(std::move(name)), store_(std::move(store)) {}
+  Store& store(size_t) override { return *store_; }
+  std::string counters() override { return to_text(store_->stats()); }
+  Task<void> close() override { co_await store_->close(); }
+
+ private:
+  std::unique_ptr<Store> store_;
+};
+
+}  // namespace
+
+StoreOptions small_bounds(size_t process) {
+  StoreOptions options;
+  options.queued_per_queue = 4;
+  options.finished_per_queue = 5;
+  options.take_bytes = 10'000;
+  options.retention_ms = 600'000;
+  options.id_seed = process + 1;
+  return options;
+}
+
+std::unique_ptr<Subject> make_memory_subject() {
+  return std::make_unique<LocalSubject>("memory", make_memory_store(small_bounds(0)));
+}
+
+std::unique_ptr<Subject> make_sqlite_subject(const std::string& folder) {
+  auto store = open_sqlite_store(folder + "/weft.db", small_bounds(0));
+  EXPECT_TRUE(store.ok()) << store.status();
+  return store.ok() ? std::make_unique<LocalSubject>("sqlite", *std::move(store)) : nullptr;
+}
+
+std::string to_text(const StoreStats& stats) {
+  const std::pair<const char*, uint64_t> counters[] = {
+      {"queued", stats.queued_jobs},     {"running", stats.running_jobs},
+      {"finished", stats.finished_jobs}, {"succeeded", stats.succeeded_jobs},
+      {"dead", stats.dead_jobs},         {"cancelled", stats.cancelled_jobs},
+      {"suspect", stats.suspect_jobs},   {"removed", stats.removed_jobs},
+  };
+  std::string text;
+  for (const auto& [name, count] : counters)
+    text += std::string(name) + " " + std::to_string(count) + " ";
+  return text;
+}
+
+}  // namespace weft::testing

@@ -1,0 +1,75 @@
+// Subject: one of the stores that are compared.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include <weft/runtime/task.h>
+#include <weft/store/store.h>
+
+#include "tests/differential/answer.h"
+
+namespace weft::testing {
+
+inline constexpr size_t kProcesses = 2;
+
+// Bounds low enough for a short trace to reach them.
+StoreOptions small_bounds(size_t process);
+
+// Which number a job has in a trace, and which id in one store. A number stays with its id.
+class JobNames {
+ public:
+  void add(size_t number, const std::string& id) {
+    numbers_[id] = number;
+    ids_[number] = id;
+  }
+  std::optional<size_t> number(const std::string& id) const {
+    const auto found = numbers_.find(id);
+    return found == numbers_.end() ? std::nullopt : std::optional(found->second);
+  }
+  // An id that no store has, for a number without one.
+  std::string id(size_t number) const {
+    const auto found = ids_.find(number);
+    return found == ids_.end() ? "unknown-job-" + std::to_string(number) : found->second;
+  }
+  std::string to_text(const std::string& id) const {
+    const auto found = number(id);
+    return found ? "#" + std::to_string(*found) : id;
+  }
+
+ private:
+  std::map<std::string, size_t> numbers_;
+  std::map<size_t, std::string> ids_;
+};
+
+class Subject {
+ public:
+  explicit Subject(std::string subject_name) : name(std::move(subject_name)) {}
+  virtual ~Subject() = default;
+
+  // As one of the processes that share it sees it.
+  virtual Store& store(size_t process) = 0;
+  // What `process` asks for next is done, but its connection is lost before the answer. False:
+  // nothing can come between this store and its process.
+  virtual bool lose_next_reply(size_t /*process*/) { return false; }
+  virtual void keep_replies(size_t /*process*/) {}
+  // Until `process` can ask again.
+  virtual Task<void> await_ready(size_t /*process*/) { co_return; }
+  // The kept counters.
+  virtual std::string counters() = 0;
+  virtual Task<void> close() = 0;
+
+  const std::string name;
+  JobNames names;
+  int64_t clock_slack_ns = 0;  // its times may be this far from the loop's
+};
+
+std::unique_ptr<Subject> make_memory_subject();
+std::unique_ptr<Subject> make_sqlite_subject(const std::string& folder);
+
+// The counters of a store of one process.
+std::string to_text(const StoreStats& stats);
+
+}  // namespace weft::testing

@@ -1,0 +1,342 @@
+// What is drawn for an operation.
+#include "tests/differential/world.h"
+
+#include <algorithm>
+
+namespace weft::testing {
+namespace {
+
+constexpr int64_t kSecond_ns = 1'000'000'000;
+constexpr uint64_t kDaySteps = 24 * 3600 / kStep_s + 1;
+constexpr size_t kSlots = 9;
+
+std::string number_text(uint64_t number) { return std::to_string(number); }
+
+// Few specs, so that the same is asked for again and again.
+v1::JobSpec draw_spec(Random& random) {
+  const uint64_t slot = random.below(kSlots);
+  v1::JobSpec spec;
+  const bool given = random.below(2) == 0;
+  if (given) spec.set_id("given-id-" + number_text(slot));
+  spec.set_queue(std::string(1, static_cast<char>('a' + slot % 3)));
+  spec.set_type(slot % 2 == 0 ? "even" : "odd");
+  spec.set_payload(slot == 5 ? std::string(6000, 'p') : "payload of " + number_text(slot));
+  if (slot < 3) spec.set_idempotency_key("key-" + number_text(slot));
+  if (slot == 3 && given) spec.set_idempotency_key(spec.id());
+  if (slot % 4 == 1) spec.mutable_retention()->set_seconds(0);
+  if (slot % 4 == 2) spec.mutable_retention()->set_seconds(60);
+  if (slot == 6) {
+    (*spec.mutable_metadata())["b"] = "2";
+    (*spec.mutable_metadata())["a"] = "1";
+  }
+  if (random.below(12) == 0) spec.set_content_type("another");
+  return spec;
+}
+
+v1::Progress draw_progress(Random& random) {
+  v1::Progress progress;
+  progress.set_fraction(static_cast<double>(random.below(100)) / 100);
+  progress.set_message("message " + number_text(random.below(1000)));
+  return progress;
+}
+
+std::vector<TypeRoom> draw_type_room(Random& random) {
+  std::vector<TypeRoom> room;
+  if (random.below(4) == 0) room.push_back({"even", random.below(2)});
+  if (random.below(8) == 0) room.push_back({"odd", random.below(2)});
+  return room;
+}
+
+Call draw_list(Random& random) {
+  JobFilter filter;
+  if (random.below(2) == 0) {
+    filter.states.push_back(static_cast<v1::JobState>(2 + random.below(5)));
+    if (random.below(2) == 0) filter.states.push_back(v1::JOB_STATE_DEAD);
+  }
+  if (random.below(3) == 0) filter.queue = std::string(1, static_cast<char>('a' + random.below(3)));
+  if (random.below(3) == 0) filter.type = random.below(2) == 0 ? "even" : "odd";
+  const std::string position = random.below(8) == 0 ? "nonsense" : "";
+  const size_t page_size = 1 + random.below(4);
+  Call call;
+  call.text = "list pages of " + number_text(page_size) + " from '" + position + "' queue '" +
+              filter.queue + "' type '" + filter.type + "'";
+  for (const v1::JobState state : filter.states) call.text += " " + v1::JobState_Name(state);
+  call.ask = [=](Subject& s, size_t p) { return ask_list(s, p, filter, position, page_size); };
+  return call;
+}
+
+Call draw_submit(Random& random) {
+  std::vector<v1::JobSpec> specs;
+  for (uint64_t n = 1 + random.below(3); n > 0; --n) specs.push_back(draw_spec(random));
+  Call call;
+  call.text = "submit";
+  for (v1::JobSpec spec : specs) {
+    if (spec.payload().size() > 100) spec.set_payload("large");
+    call.text += " {" + spec.ShortDebugString() + "}";
+  }
+  call.ask = [=](Subject& s, size_t p) { return ask_submit(s, p, specs); };
+  return call;
+}
+
+Call draw_wait(Random& random) {
+  const uint64_t kind = random.below(10);
+  const uint64_t steps = kind < 6 ? 1 + random.below(3) : kind < 8 ? 15 : kDaySteps;
+  Call call;
+  call.text = "wait " + number_text(steps * kStep_s) + " s";
+  call.wait_ns = static_cast<int64_t>(steps * kStep_s) * kSecond_ns;
+  return call;
+}
+
+}  // namespace
+
+void World::set_records(std::map<size_t, v1::Job> records) {
+  // A job that was gone and is there again has not been taken yet, whatever its namesake was.
+  for (const auto& [job, record] : records) {
+    if (!records_.contains(job)) claims_.erase(job);
+  }
+  records_ = std::move(records);
+}
+
+size_t World::pick_job(Random& random, const std::vector<v1::JobState>& states) const {
+  if (random.below(30) == 0 || numbers_ == 0) return 1'000'000;  // nobody knows it
+  if (random.below(12) == 0 || records_.empty()) return random.below(numbers_);
+  std::vector<size_t> fitting;
+  for (const auto& [job, there] : records_) {
+    if (std::find(states.begin(), states.end(), there.state()) != states.end()) {
+      fitting.push_back(job);
+    }
+  }
+  if (!fitting.empty() && random.below(4) != 0) return fitting[random.below(fitting.size())];
+  auto picked = records_.begin();
+  std::advance(picked, random.below(records_.size()));
+  return picked->first;
+}
+
+v1::Job World::record(size_t job) const {
+  const auto found = records_.find(job);
+  return found == records_.end() ? v1::Job() : found->second;
+}
+
+Claim World::pick_claim(Random& random) const {
+  Claim claim;
+  if (claims_.empty() || random.below(20) == 0) {
+    claim.job = pick_job(random, {});
+    claim.attempt = random.below(3);
+    claim.process = random.below(kProcesses);
+    return claim;
+  }
+  std::vector<Claim> valid;
+  for (const auto& [job, all] : claims_) {
+    if (record(job).state() == v1::JOB_STATE_RUNNING) valid.push_back(all.back());
+  }
+  if (!valid.empty() && random.below(8) != 0) {
+    claim = valid[random.below(valid.size())];
+  } else {
+    auto picked = claims_.begin();
+    std::advance(picked, random.below(claims_.size()));
+    claim = picked->second.back();
+  }
+  switch (random.below(16)) {
+    case 0: {
+      const auto& all = claims_.at(claim.job);
+      return all[random.below(all.size())];
+    }
+    case 1:
+      claim.process = (claim.process + 1) % kProcesses;
+      return claim;
+    case 2:
+      claim.attempt -= 1;
+      return claim;
+    default:
+      return claim;
+  }
+}
+
+std::vector<Claim> World::pick_claims(Random& random) const {
+  std::vector<Claim> claims;
+  for (uint64_t n = 1 + random.below(3); n > 0; --n) claims.push_back(pick_claim(random));
+  return claims;
+}
+
+Call World::draw_settle_and_take(Random& random) const {
+  std::vector<SettleCall> settles;
+  Call call;
+  for (uint64_t n = random.below(2) * random.below(4); n > 0; --n) {
+    SettleCall settle;
+    settle.claim = pick_claim(random);
+    const uint64_t end = random.below(10);
+    settle.state = end < 5   ? v1::JOB_STATE_SUCCEEDED
+                   : end < 9 ? v1::JOB_STATE_DEAD
+                             : v1::JOB_STATE_CANCELLED;
+    if (settle.state == v1::JOB_STATE_SUCCEEDED) {
+      settle.outcome.set_result("result " + number_text(random.below(1000)));
+    } else {
+      settle.outcome.set_error_code("handler_error");
+      settle.outcome.set_error_message("error " + number_text(random.below(1000)));
+    }
+    const uint64_t stored = record(settle.claim.job).last_sequence();
+    const uint64_t said = random.below(8);
+    settle.last_sequence = said == 0 ? stored + 1 : said == 1 ? 0 : stored;
+    if (random.below(5) == 0) settle.progress = draw_progress(random);
+    call.text += "settle " + settle.claim.to_text() + " " + v1::JobState_Name(settle.state) +
+                 " last " + number_text(settle.last_sequence) +
+                 (settle.progress ? " with progress, " : ", ");
+    settles.push_back(std::move(settle));
+  }
+  const size_t max_jobs = random.below(5);
+  const std::vector<TypeRoom> room = draw_type_room(random);
+  call.text += "take " + number_text(max_jobs);
+  for (const TypeRoom& one : room) call.text += " " + one.type + "<=" + number_text(one.jobs);
+  call.ask = [=](Subject& s, size_t p) {
+    return ask_settle_and_take(s, p, settles, max_jobs, room);
+  };
+  call.ask_unheard = [=](Subject& s, size_t p) {
+    return ask_settle_and_take(s, p, settles, 0, room);
+  };
+  return call;
+}
+
+Call World::draw_append(Random& random) const {
+  std::vector<AppendCall> appends;
+  Call call;
+  call.text = "append";
+  for (const Claim& claim : pick_claims(random)) {
+    AppendCall append;
+    append.claim = claim;
+    const uint64_t last = record(claim.job).last_sequence();
+    const uint64_t firsts[] = {1, last, last > 1 ? last - 1 : 1, last + 2};
+    append.first_sequence = random.below(3) == 0 ? firsts[random.below(4)] : last + 1;
+    append.first_sequence = std::max<uint64_t>(append.first_sequence, 1);
+    for (uint64_t n = 1 + random.below(4); n > 0; --n) {
+      append.chunks.push_back("chunk " + number_text(random.below(1000)));
+    }
+    call.text += " " + claim.to_text() + " " + number_text(append.first_sequence) + "+" +
+                 number_text(append.chunks.size());
+    appends.push_back(std::move(append));
+  }
+  call.ask = [=](Subject& s, size_t p) { return ask_append(s, p, appends); };
+  return call;
+}
+
+Call World::draw_send(Random& random) const {
+  SendCall send;
+  send.job = pick_job(random, {v1::JOB_STATE_RUNNING, v1::JOB_STATE_QUEUED});
+  const char* const senders[] = {"", "ann", "bob"};
+  send.sender = senders[random.below(3)];
+  send.number = random.below(7);
+  send.value = "value " + number_text(random.below(1000));
+  send.times = random.below(6) == 0 ? 40 : 1;
+  Call call;
+  call.text = "send #" + number_text(send.job) + " from '" + send.sender + "' number " +
+              number_text(send.number) + " times " + number_text(send.times);
+  call.ask = [=](Subject& s, size_t p) { return ask_send(s, p, send); };
+  SendCall first = send;
+  first.times = 1;
+  call.ask_unheard = [=](Subject& s, size_t p) { return ask_send(s, p, first); };
+  return call;
+}
+
+Call World::draw(const Operation& operation) const {
+  using Kind = Operation::Kind;
+  Random random(operation.seed);
+  switch (operation.kind) {
+    case Kind::kSubmit:
+      return draw_submit(random);
+    case Kind::kSettleAndTake:
+      return draw_settle_and_take(random);
+    case Kind::kAppend:
+      return draw_append(random);
+    case Kind::kSend:
+      return draw_send(random);
+    case Kind::kList:
+      return draw_list(random);
+    case Kind::kWait:
+      return draw_wait(random);
+    default:
+      break;
+  }
+  Call call;
+  if (operation.kind == Kind::kRelease) {
+    const std::vector<Claim> claims = pick_claims(random);
+    call.text = "release";
+    for (const Claim& claim : claims) call.text += " " + claim.to_text();
+    call.ask = [=](Subject& s, size_t p) { return ask_release(s, p, claims); };
+    return call;
+  }
+  if (operation.kind == Kind::kSaveProgress) {
+    std::vector<std::pair<Claim, v1::Progress>> progress;
+    call.text = "save progress";
+    for (const Claim& claim : pick_claims(random)) {
+      progress.emplace_back(claim, draw_progress(random));
+      call.text += " " + claim.to_text();
+    }
+    call.ask = [=](Subject& s, size_t p) { return ask_save_progress(s, p, progress); };
+    return call;
+  }
+  if (operation.kind == Kind::kConsumed) {
+    const Claim claim = pick_claim(random);
+    const uint64_t number = random.below(record(claim.job).last_send() + 2);
+    call.text = "consumed " + claim.to_text() + " up to " + number_text(number);
+    call.ask = [=](Subject& s, size_t p) { return ask_consumed(s, p, claim, number); };
+    return call;
+  }
+  if (operation.kind == Kind::kSweep) {
+    const size_t max_items = random.below(2) == 0 ? 2 : 100;
+    call.text = "sweep by " + number_text(max_items);
+    call.ask = [=](Subject& s, size_t p) { return ask_sweep(s, p, max_items); };
+    return call;
+  }
+  std::vector<v1::JobState> states;
+  if (operation.kind == Kind::kRetry) states = {v1::JOB_STATE_DEAD};
+  if (operation.kind == Kind::kRemove) {
+    states = {v1::JOB_STATE_SUCCEEDED, v1::JOB_STATE_DEAD, v1::JOB_STATE_CANCELLED};
+  }
+  const bool streams = operation.kind == Kind::kTrim || operation.kind == Kind::kRead;
+  if (streams || operation.kind == Kind::kCancel) states = {v1::JOB_STATE_RUNNING};
+  const size_t job = pick_job(random, states);
+  const v1::Job there = record(job);
+  const uint64_t sequence = random.below(there.last_sequence() + 3);
+  const std::string name = " #" + number_text(job);
+  switch (operation.kind) {
+    case Kind::kCancel: {
+      const std::string reason =
+          random.below(3) == 0 ? "" : "reason " + number_text(random.below(9));
+      call.text = "cancel" + name + " '" + reason + "'";
+      call.ask = [=](Subject& s, size_t p) { return ask_cancel(s, p, job, reason); };
+      break;
+    }
+    case Kind::kTrim:
+      call.text = "trim" + name + " below " + number_text(sequence);
+      call.ask = [=](Subject& s, size_t p) { return ask_trim(s, p, job, sequence); };
+      break;
+    case Kind::kRead: {
+      const size_t max_bytes = random.below(2) == 0 ? 10 : 1'000'000;
+      call.text = "read" + name + " from " + number_text(sequence);
+      call.ask = [=](Subject& s, size_t p) { return ask_read(s, p, job, sequence, max_bytes); };
+      break;
+    }
+    case Kind::kReadSends: {
+      const uint64_t after = random.below(there.last_send() + 2);
+      call.text = "read sends" + name + " after " + number_text(after);
+      call.ask = [=](Subject& s, size_t p) { return ask_read_sends(s, p, job, after); };
+      break;
+    }
+    case Kind::kRetry:
+      call.text = "retry" + name;
+      call.ask = [=](Subject& s, size_t p) { return ask_retry(s, p, job); };
+      break;
+    case Kind::kRemove:
+      call.text = "remove" + name;
+      call.ask = [=](Subject& s, size_t p) { return ask_remove(s, p, job); };
+      break;
+    default: {
+      const bool with_payload = random.below(2) == 0;
+      call.text = "get" + name + (with_payload ? " with payload" : "");
+      call.ask = [=](Subject& s, size_t p) { return ask_get(s, p, job, with_payload); };
+      break;
+    }
+  }
+  return call;
+}
+
+}  // namespace weft::testing

@@ -1,0 +1,60 @@
+// World: what is known of a trace's jobs, and the calls that are drawn from it.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <weft/base/random.h>
+#include <weft/runtime/task.h>
+
+#include "tests/differential/calls.h"
+#include "tests/differential/operation.h"
+#include "tests/differential/subject.h"
+
+namespace weft::testing {
+
+// Time passes in steps that no retention is a multiple of, not even nearly, so that clocks which
+// differ by seconds agree on what is over.
+inline constexpr uint64_t kStep_s = 41;
+
+// A call with all its arguments, the same for every store.
+class Call {
+ public:
+  using Ask = std::function<Task<Answer>(Subject& subject, size_t process)>;
+  std::string text;  // for people
+  Ask ask;
+  // What is done when the answer is lost, where nothing is given away to nobody: jobs of a store of
+  // one process, or what would have followed the first answer. Empty: as ask.
+  Ask ask_unheard;
+  int64_t wait_ns = 0;  // time that passes instead
+};
+
+class World {
+ public:
+  // What there is now, by number.
+  void set_records(std::map<size_t, v1::Job> records);
+  void add_claim(Claim claim) { claims_[claim.job].push_back(claim); }
+  size_t next_number() { return numbers_++; }
+
+  Call draw(const Operation& operation) const;
+
+ private:
+  // Mostly one in one of these states, if there is one.
+  size_t pick_job(Random& random, const std::vector<v1::JobState>& states) const;
+  Claim pick_claim(Random& random) const;
+  std::vector<Claim> pick_claims(Random& random) const;
+  v1::Job record(size_t job) const;
+  Call draw_settle_and_take(Random& random) const;
+  Call draw_append(Random& random) const;
+  Call draw_send(Random& random) const;
+
+  size_t numbers_ = 0;
+  std::map<size_t, v1::Job> records_;
+  std::map<size_t, std::vector<Claim>> claims_;
+};
+
+}  // namespace weft::testing

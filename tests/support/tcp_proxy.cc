@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <deque>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace weft::testing {
@@ -119,6 +120,16 @@ void TcpProxy::cut() {
   wake();
 }
 
+void TcpProxy::lose_answer() {
+  const std::lock_guard lock(mutex_);
+  losing_ = true;
+}
+
+void TcpProxy::keep_answers() {
+  const std::lock_guard lock(mutex_);
+  losing_ = false;
+}
+
 void TcpProxy::refuse() {
   const std::lock_guard lock(mutex_);
   refusing_ = true;
@@ -173,6 +184,7 @@ void TcpProxy::forward(Link& link, Direction direction, bool readable, bool writ
   if (readable) {
     char buffer[64 << 10];
     const ssize_t got = ::recv(lane.from, buffer, sizeof(buffer), MSG_DONTWAIT);
+    if (got > 0 && direction == kToClient && std::exchange(losing_, false)) return reset(link);
     if (got > 0) {
       const auto size = static_cast<size_t>(got);
       lane.chunks.push_back({Clock::now() + delays_[direction], std::string(buffer, size)});

@@ -35,6 +35,10 @@ class TcpProxy {
   void resume();
   // Resets all connections. Later ones are served.
   void cut();
+  // The next bytes that come from the server are lost, and their connection is reset: what they
+  // answer was done, but the client cannot know. Once; keep_answers() takes it back.
+  void lose_answer();
+  void keep_answers();
   // New connections are reset at once, until resume().
   void refuse();
 
@@ -60,6 +64,7 @@ class TcpProxy {
   std::array<std::chrono::milliseconds, 2> delays_{};
   std::array<bool, 2> held_{};
   std::array<uint64_t, 2> bytes_{};
+  bool losing_ = false;
   bool refusing_ = false;
   bool stop_ = false;
   uint64_t accepted_ = 0;

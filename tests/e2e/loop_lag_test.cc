@@ -1,0 +1,127 @@
+// CPU work beside the loop: with the executor full and ten thousand jobs waiting, the loop answers
+// as it does with the executor idle.
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <cstdio>
+#include <limits>
+#include <map>
+#include <sstream>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <weft/client/client.h>
+
+#include "tests/support/daemon.h"
+#include "tests/support/http_client.h"
+
+namespace weft::testing {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr int kWaiting = 10'000;
+constexpr int kTicking = 20;     // jobs that wake the loop all the time
+constexpr int kSpinning = 8;     // more than the executor has threads
+constexpr double kBound = 0.01;  // seconds; a piece of CPU work is as long
+constexpr double kPolls = 2000;  // of each side
+constexpr double kSlack = 0.02;  // share of polls that other processes may delay
+
+// Polls by how long the loop had not polled before: those up to each bound, in seconds.
+using Polls = std::map<double, double>;
+
+double value_of(const std::string& page, const std::string& name) {
+  const size_t at = page.find("\n" + name + " ");
+  return at == std::string::npos ? -1 : std::stod(page.substr(at + name.size() + 2));
+}
+
+Polls polls_of(const std::string& page) {
+  Polls polls;
+  const std::string name = "weft_loop_lag_seconds_bucket{le=\"";
+  std::istringstream lines(page);
+  for (std::string line; std::getline(lines, line);) {
+    if (!line.starts_with(name)) continue;
+    const std::string bound = line.substr(name.size());
+    const double le =
+        bound.starts_with("+Inf") ? std::numeric_limits<double>::infinity() : std::stod(bound);
+    polls[le] = std::stod(line.substr(line.rfind(' ')));
+  }
+  return polls;
+}
+
+std::string metrics(const Daemon& daemon) { return get_page(daemon.admin_address(), "/metrics"); }
+
+template <typename Condition>
+bool wait_until(Condition holds) {
+  const auto until = Clock::now() + Process::kPatience;
+  while (!holds()) {
+    if (Clock::now() > until) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+  return true;
+}
+
+struct Lag {
+  double within_bound;  // share of polls
+  double p99;           // the bound of its bucket
+};
+
+// Over a while from now on.
+Lag measure(const Daemon& daemon) {
+  const Polls before = polls_of(metrics(daemon));
+  Polls after;
+  const auto all = std::numeric_limits<double>::infinity();
+  EXPECT_TRUE(wait_until([&] {
+    after = polls_of(metrics(daemon));
+    return after[all] - before.at(all) >= kPolls;
+  }));
+  const double count = after[all] - before.at(all);
+  Lag lag{0, all};
+  for (const auto& [bound, polls] : after) {
+    const double share = (polls - before.at(bound)) / count;
+    if (bound <= kBound) lag.within_bound = share;
+    if (share >= 0.99) lag.p99 = std::min(lag.p99, bound);
+  }
+  return lag;
+}
+
+void submit_many(Client& client, const std::string& type, const std::string& payload, int count) {
+  constexpr int kBatch = 1000;
+  for (int done = 0; done < count; done += kBatch) {
+    std::vector<v1::JobSpec> specs(static_cast<size_t>(std::min(kBatch, count - done)));
+    for (v1::JobSpec& spec : specs) {
+      spec.set_type(type);
+      spec.set_payload(payload);
+    }
+    const auto answer = client.submit_batch(std::move(specs));
+    ASSERT_TRUE(answer.ok()) << answer.status();
+  }
+}
+
+TEST(LoopLag, StaysLowWhileTheExecutorIsFull) {
+  const Daemon daemon({.arguments = {"--concurrency", std::to_string(2 * kWaiting)}});
+  Client client({.server = daemon.address()});
+  submit_many(client, "sleep", R"({"ms":3600000})", kWaiting);
+  submit_many(client, "count", R"({"to":1000000,"delay_ms":5})", kTicking);
+  const double running = kWaiting + kTicking;
+  ASSERT_TRUE(wait_until([&] { return value_of(metrics(daemon), "weft_resident_jobs") == running; }));
+
+  const Lag idle = measure(daemon);
+  submit_many(client, "spin", R"({"ms":600000})", kSpinning);
+  ASSERT_TRUE(wait_until([&] { return value_of(metrics(daemon), "weft_executor_queued") > 0; }));
+  const Lag full = measure(daemon);
+  EXPECT_GT(value_of(metrics(daemon), "weft_executor_queued"), 0) << "it was full to the end";
+
+  std::printf(
+      "figure: loop lag with %d jobs waiting, executor idle: p99 <= %.2f ms, %.2f %% of polls "
+      "within %.0f ms; executor full: p99 <= %.2f ms, %.2f %%\n",
+      kWaiting, idle.p99 * 1e3, idle.within_bound * 100, kBound * 1e3, full.p99 * 1e3,
+      full.within_bound * 100);
+  if (!kSanitized) {
+    EXPECT_GE(full.within_bound, idle.within_bound - kSlack);
+  }
+}
+
+}  // namespace
+}  // namespace weft::testing

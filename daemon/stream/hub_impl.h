@@ -10,6 +10,7 @@
 
 #include <weft/runtime/loop_affinity.h>
 #include <weft/stream/producer_impl.h>
+#include <weft/stream/resync.h>
 #include <weft/stream/stream_hub.h>
 #include <weft/stream/stream_state.h>
 
@@ -24,6 +25,12 @@ class HubImpl {
   void check_thread() const { affinity_.check(); }
   Task<void> run();
   Task<StatusOr<std::unique_ptr<Subscription>>> open(WatchOptions watch);
+
+  Resync& resync() { return resync_; }
+  template <typename F>
+  void for_each_stream(F function) {
+    for (const auto& [id, state] : streams_) function(state);
+  }
 
   Store& store() { return store_; }
   const StreamHubOptions& options() const { return options_; }
@@ -47,6 +54,7 @@ class HubImpl {
   void bound_tails(StreamState& state);
 
  private:
+  Task<void> write();
   Task<bool> append_once();
   Task<bool> trim_all();
 
@@ -60,6 +68,7 @@ class HubImpl {
   IntrusiveList<ProducerImpl, ProducerImpl> dirty_;
   std::vector<StreamStatePtr> trims_;
   Event work_;
+  Resync resync_{*this};
 };
 
 }  // namespace weft::internal

@@ -44,7 +44,11 @@ ProducerImpl::~ProducerImpl() {
   EventLoop::current()->disarm(*this);
   unlink();
   --hub_.stats().producers;
-  if (state_->producer == this) state_->producer = nullptr;
+  if (state_->producer == this) {
+    state_->producer = nullptr;
+    state_->drop_remote();
+    state_->tell_readers();  // whoever runs the job next
+  }
   hub_.forget_if_unused(*state_);
 }
 

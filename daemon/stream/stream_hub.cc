@@ -5,6 +5,7 @@
 #include <chrono>
 
 #include <weft/runtime/sleep.h>
+#include <weft/runtime/task_group.h>
 #include <weft/stream/hub_impl.h>
 #include <weft/stream/stream_hub.h>
 #include <weft/stream/subscription_impl.h>
@@ -36,6 +37,14 @@ HubImpl::~HubImpl() {
 }
 
 Task<void> HubImpl::run() {
+  auto body = [this](TaskGroup& group) -> Task<void> {
+    group.start([this] { return resync_.run(); }).set_name("stream hub: resync");
+    co_await write();
+  };
+  co_await with_group(body);
+}
+
+Task<void> HubImpl::write() {
   std::chrono::milliseconds delay = kRetryMin;
   for (;;) {
     if (dirty_.empty() && trims_.empty()) {
@@ -221,6 +230,32 @@ void StreamHub::on_removed(const std::string& job_id) {
 void StreamHub::on_progress(const std::string& job_id, const v1::Progress& progress) {
   impl_->check_thread();
   if (internal::StreamState* state = impl_->find(job_id)) state->set_progress(progress);
+}
+
+void StreamHub::on_entries(const std::string& job_id, const ChunkBlockPtr& block) {
+  impl_->check_thread();
+  if (internal::StreamState* state = impl_->find(job_id)) state->publish(block);
+}
+
+void StreamHub::on_stored(const std::string& job_id, uint64_t last_sequence) {
+  impl_->check_thread();
+  if (internal::StreamState* state = impl_->find(job_id)) state->on_stored(last_sequence);
+}
+
+void StreamHub::on_readers_detached(const std::string& job_id, uint64_t first_sequence) {
+  impl_->check_thread();
+  if (internal::StreamState* state = impl_->find(job_id)) state->detach_below(first_sequence);
+}
+
+void StreamHub::on_readers(const RemoteReaders& readers) {
+  impl_->check_thread();
+  internal::StreamState* state = impl_->find(readers.job_id);
+  if (state != nullptr && state->producer != nullptr) state->set_remote(readers);
+}
+
+void StreamHub::on_resync() {
+  impl_->check_thread();
+  impl_->resync().want();
 }
 
 StreamHubStats StreamHub::stats() const {

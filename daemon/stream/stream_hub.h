@@ -55,7 +55,8 @@ class StreamHub {
   // of the stream, or below the oldest kept one; RESOURCE_EXHAUSTED at the bound of readers.
   Task<StatusOr<std::unique_ptr<Subscription>>> open(WatchOptions options);
 
-  // Told by the store's listener (the worker forwards it; see daemon.cc).
+  // Told by the store's listener (the worker forwards it; see daemon.cc). Each may come late or
+  // twice, and be of streams that nobody reads or writes here any more.
   void on_finished(const v1::Job& job);
   // A dead job was queued again: its readers wait for the new attempt.
   void on_retried(const v1::Job& job);
@@ -63,6 +64,15 @@ class StreamHub {
   void on_removed(const std::string& job_id);
   // A job's progress changed; readers get the latest value.
   void on_progress(const std::string& job_id, const v1::Progress& progress);
+
+  // What other processes do to streams that are read here…
+  void on_entries(const std::string& job_id, const ChunkBlockPtr& block);
+  void on_stored(const std::string& job_id, uint64_t last_sequence);
+  void on_readers_detached(const std::string& job_id, uint64_t first_sequence);
+  // …and who reads there what is written here.
+  void on_readers(const RemoteReaders& readers);
+  // Some of all this may have been missed: run() asks the store how things stand.
+  void on_resync();
 
   StreamHubStats stats() const;
 

@@ -13,6 +13,10 @@ SubscriptionImpl::SubscriptionImpl(HubImpl& hub, WatchOptions options)
     : hub_(hub), state_(hub.state_of(options.job_id)), options_(std::move(options)) {
   ++state_->reader_count;
   ++hub_.stats().readers;
+  cursor = std::max<uint64_t>(1, options_.from_sequence);
+  attached = options_.attached;
+  credit = options_.credit;
+  state_->announce(*this);
 }
 
 SubscriptionImpl::~SubscriptionImpl() {
@@ -23,7 +27,7 @@ SubscriptionImpl::~SubscriptionImpl() {
 }
 
 Status SubscriptionImpl::start(const v1::Job& job) {
-  if (state_->removed) return state_->removed_error();
+  if (!detached.ok()) return detached;
   state_->learn(job);
   const uint64_t from = options_.from_sequence;
   if (from != 0 && (from < state_->first_sequence || from > state_->committed + 1)) {
@@ -34,8 +38,6 @@ Status SubscriptionImpl::start(const v1::Job& job) {
   }
   cursor = from == 0 ? state_->first_sequence : from;
   started_ = from != 0;
-  attached = options_.attached;
-  credit = options_.credit;
   skip_superseded();
   state_->add(*this);
   return absl::OkStatus();
@@ -81,6 +83,7 @@ Task<StatusOr<std::optional<v1::Event>>> SubscriptionImpl::next() {
   if (std::exchange(hurried_, false)) co_await yield_now();
   while (!over_) {
     if (!detached.ok()) co_return detached;
+    if (std::exchange(rewound, false)) page_.clear();
     skip_superseded();
     if (std::optional<v1::Event> position = take_position()) co_return Answer(std::move(position));
     const bool chunks = chunks_ready();
@@ -99,7 +102,6 @@ Task<StatusOr<std::optional<v1::Event>>> SubscriptionImpl::next() {
         continue;
       }
       std::optional<v1::Event> event = take_event();
-      state_->hold_head();
       if (!event) continue;
       progress_last_ = false;
       hurried_ = true;
@@ -167,6 +169,7 @@ std::optional<v1::Event> SubscriptionImpl::take_event() {
     if (cursor <= (*block)->last_sequence()) break;  // the event is full, or the credit used up
   }
   if (from_page) page_.erase_before(block);
+  state_->on_read(*this, bytes);
   delivered_ = delivered_ || event.has_value();
   return event;
 }

@@ -11,7 +11,7 @@ namespace weft::internal {
 
 class SubscriptionImpl final : public Subscription, private Reader {
  public:
-  // Counts as a reader from here on, so that the stream's news are kept for it.
+  // Counts as a reader from here on, so that the stream's news come and are kept for it.
   SubscriptionImpl(HubImpl& hub, WatchOptions options);
   ~SubscriptionImpl() override;
 

@@ -86,6 +86,7 @@ Task<bool> Dispatcher::settle_and_take() {
   }
   for (size_t i = 0; i < telling.size(); ++i) conclude(telling[i], taken->settled[i]);
   work_likely_ = work_likely_ || (asked > 0 && taken->jobs.size() == asked);
+  starter_.on_taken_readers(std::move(taken->readers));
   for (v1::Job& job : taken->jobs) {
     ++resident_;
     resident_bytes_ += job.spec().payload().size();

@@ -35,6 +35,8 @@ class JobStarter {
  public:
   // A take is about to be asked for: says what there is room for beside the slots.
   virtual void before_take(TakeRequest& request) = 0;
+  // Who reads the streams of jobs about to be started, in other processes.
+  virtual void on_taken_readers(std::vector<RemoteReaders> readers) = 0;
   virtual void start(v1::Job job) = 0;
   // Every job of the take was started.
   virtual void after_take() = 0;

@@ -10,6 +10,7 @@
 #include <weft/runtime/sleep.h>
 #include <weft/runtime/task_group.h>
 #include <weft/worker/dispatcher.h>
+#include <weft/worker/early_readers.h>
 #include <weft/worker/job_context.h>
 #include <weft/worker/job_run.h>
 #include <weft/worker/job_types.h>
@@ -41,9 +42,13 @@ class WorkerEngine::Impl final : public JobStarter, public internal::JobObserver
   void on_cancel_requested(const std::string& job_id, const std::string& reason);
   void on_finished(const v1::Job& job) { hub_.on_finished(job); }
   void on_send(const std::string& job_id, uint64_t number, const std::string& value);
+  void on_readers(const RemoteReaders& readers);
+  void on_resync() { hub_.on_resync(); }
+  StreamHub& hub() { return hub_; }
 
  private:
   void before_take(TakeRequest& request) override;
+  void on_taken_readers(std::vector<RemoteReaders> readers) override;
   void start(v1::Job job) override;
   void after_take() override;
   void on_start(JobContext& context) override;
@@ -71,6 +76,7 @@ class WorkerEngine::Impl final : public JobStarter, public internal::JobObserver
   bool taking_ = false;
   absl::flat_hash_map<std::string, std::string> early_cancels_;  // with their reasons
   absl::flat_hash_set<std::string> early_sends_;
+  EarlyReaders early_readers_;
   IntrusiveList<JobContext, JobContext> new_progress_;
   Event progress_came_;
 };
@@ -144,6 +150,7 @@ void WorkerEngine::Impl::start(v1::Job job) {
     context->scope().cancel(CancelReason::kUserRequest);
   }
   if (early_sends_.contains(to_absl(id))) context->sends_stored = true;
+  for (const RemoteReaders& readers : early_readers_.of(id)) hub_.on_readers(readers);
   group_->start([this](std::shared_ptr<JobContext> started) { return attempt(std::move(started)); },
                 std::move(context));
 }
@@ -162,6 +169,7 @@ void WorkerEngine::Impl::after_take() {
   suspects_.after_take();
   early_cancels_.clear();
   early_sends_.clear();
+  if (early_readers_.clear()) hub_.on_resync();
 }
 
 Task<void> WorkerEngine::Impl::attempt(std::shared_ptr<JobContext> context) {
@@ -231,6 +239,19 @@ void WorkerEngine::Impl::on_send(const std::string& job_id, uint64_t number,
     found->second->on_send(number, value);
   } else if (taking_) {
     early_sends_.emplace(job_id);
+  }
+}
+
+void WorkerEngine::Impl::on_taken_readers(std::vector<RemoteReaders> readers) {
+  // What has come meanwhile is newer.
+  for (RemoteReaders& one : readers) early_readers_.add(std::move(one), EarlyReaders::kOlder);
+}
+
+void WorkerEngine::Impl::on_readers(const RemoteReaders& readers) {
+  if (running_.contains(to_absl(readers.job_id))) {
+    hub_.on_readers(readers);
+  } else if (taking_) {
+    early_readers_.add(readers, EarlyReaders::kNewer);
   }
 }
 
@@ -337,5 +358,21 @@ void WorkerEngine::on_finished(const v1::Job& job) { impl().on_finished(job); }
 void WorkerEngine::on_send(const std::string& job_id, uint64_t number, const std::string& value) {
   impl().on_send(job_id, number, value);
 }
+void WorkerEngine::on_entries(const std::string& job_id, const ChunkBlockPtr& block) {
+  impl().hub().on_entries(job_id, block);
+}
+void WorkerEngine::on_stored(const std::string& job_id, uint64_t last_sequence) {
+  impl().hub().on_stored(job_id, last_sequence);
+}
+void WorkerEngine::on_progress(const std::string& job_id, const v1::Progress& progress) {
+  impl().hub().on_progress(job_id, progress);
+}
+void WorkerEngine::on_retried(const v1::Job& job) { impl().hub().on_retried(job); }
+void WorkerEngine::on_removed(const std::string& job_id) { impl().hub().on_removed(job_id); }
+void WorkerEngine::on_readers(const RemoteReaders& readers) { impl().on_readers(readers); }
+void WorkerEngine::on_readers_detached(const std::string& job_id, uint64_t first_sequence) {
+  impl().hub().on_readers_detached(job_id, first_sequence);
+}
+void WorkerEngine::on_resync() { impl().on_resync(); }
 
 }  // namespace weft

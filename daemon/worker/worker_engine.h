@@ -65,6 +65,14 @@ class WorkerEngine final : public StoreListener {
   void on_cancel_requested(const std::string& job_id, const std::string& reason) override;
   void on_finished(const v1::Job& job) override;
   void on_send(const std::string& job_id, uint64_t number, const std::string& value) override;
+  void on_entries(const std::string& job_id, const ChunkBlockPtr& block) override;
+  void on_stored(const std::string& job_id, uint64_t last_sequence) override;
+  void on_progress(const std::string& job_id, const v1::Progress& progress) override;
+  void on_retried(const v1::Job& job) override;
+  void on_removed(const std::string& job_id) override;
+  void on_readers(const RemoteReaders& readers) override;
+  void on_readers_detached(const std::string& job_id, uint64_t first_sequence) override;
+  void on_resync() override;
 
  private:
   class Impl;

@@ -16,9 +16,9 @@ namespace weft::testing {
 // One attempt of one job, with its producer.
 class Attempt {
  public:
-  Attempt(StreamHub& hub, v1::Job taken)
+  Attempt(StreamHub& hub, v1::Job taken, Incarnation worker)
       : job(std::move(taken)),
-        token(job.spec().id(), job.attempt(), {1, 2}),
+        token(job.spec().id(), job.attempt(), worker),
         producer(std::in_place, hub, job, token, scope) {}
   v1::Job job;
   Token token;
@@ -28,14 +28,31 @@ class Attempt {
 
 class StreamBed : public StoreListener {
  public:
-  explicit StreamBed(StreamHubOptions options = {}, std::unique_ptr<Store> other_store = nullptr)
-      : store(other_store ? std::move(other_store) : *open_store("memory:")), hub(*store, options) {
+  explicit StreamBed(StreamHubOptions options = {}, std::unique_ptr<Store> other_store = nullptr,
+                     Incarnation process = {1, 2})
+      : self(process),
+        store(other_store ? std::move(other_store) : *open_store("memory:")),
+        hub(*store, options) {
     store->set_listener(this);
   }
   void on_work() override {}
   void on_cancel_requested(const std::string&, const std::string&) override {}
   void on_finished(const v1::Job& job) override { hub.on_finished(job); }
   void on_send(const std::string&, uint64_t, const std::string&) override {}
+  void on_entries(const std::string& id, const ChunkBlockPtr& block) override {
+    hub.on_entries(id, block);
+  }
+  void on_stored(const std::string& id, uint64_t last) override { hub.on_stored(id, last); }
+  void on_progress(const std::string& id, const v1::Progress& progress) override {
+    hub.on_progress(id, progress);
+  }
+  void on_retried(const v1::Job& job) override { hub.on_retried(job); }
+  void on_removed(const std::string& id) override { hub.on_removed(id); }
+  void on_readers(const RemoteReaders& readers) override { hub.on_readers(readers); }
+  void on_readers_detached(const std::string& id, uint64_t first) override {
+    hub.on_readers_detached(id, first);
+  }
+  void on_resync() override { hub.on_resync(); }
 
   Task<std::string> submit(v1::StreamPolicy policy = v1::STREAM_POLICY_RUN) {
     v1::JobSpec spec;
@@ -48,9 +65,11 @@ class StreamBed : public StoreListener {
   }
   // Takes the next job and opens its stream.
   Task<std::unique_ptr<Attempt>> take() {
-    TakeRequest request{{1, 2}, "test", 1};
+    TakeRequest request{self, "test", 1};
     auto taken = co_await store->settle_and_take({}, std::move(request));
-    co_return std::make_unique<Attempt>(hub, std::move(taken->jobs.at(0)));
+    auto attempt = std::make_unique<Attempt>(hub, std::move(taken->jobs.at(0)), self);
+    for (const RemoteReaders& readers : taken->readers) hub.on_readers(readers);
+    co_return attempt;
   }
   Task<std::unique_ptr<Attempt>> start(v1::StreamPolicy policy = v1::STREAM_POLICY_RUN) {
     co_await submit(policy);
@@ -88,6 +107,7 @@ class StreamBed : public StoreListener {
     co_return std::move(*opened);
   }
 
+  const Incarnation self;
   std::unique_ptr<Store> store;
   StreamHub hub;
 };

@@ -527,6 +527,7 @@ TEST(WorkerDeathTest, EntryPointsRefuseOtherThreads) {
 class NoStarter final : public JobStarter {
  public:
   void before_take(TakeRequest&) override {}
+  void on_taken_readers(std::vector<RemoteReaders>) override {}
   void start(v1::Job) override {}
   void after_take() override {}
 };

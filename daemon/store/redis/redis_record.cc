@@ -1,0 +1,250 @@
+// Records are cut by hand: they are read for every job.
+#include <google/protobuf/io/coded_stream.h>
+#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cstring>
+
+#include <weft/base/limits.h>
+#include <weft/store/redis/redis_record.h>
+
+namespace weft {
+namespace {
+
+constexpr int64_t kSecond_us = 1'000'000;
+constexpr int64_t kMicrosecond_ns = 1000;
+constexpr uint8_t kFlagCancel = 1;
+
+template <typename Number>
+void put(std::string& out, Number number) {
+  for (int shift = (sizeof(Number) - 1) * 8; shift >= 0; shift -= 8) {
+    out.push_back(static_cast<char>(number >> shift));
+  }
+}
+void put_text(std::string& out, std::string_view text) {
+  put(out, static_cast<uint8_t>(text.size()));
+  out.append(text);
+}
+
+// Reads from the front; what is not there reads as nothing, and ok() says so.
+class Cutter {
+ public:
+  explicit Cutter(std::string_view bytes) : bytes_(bytes) {}
+  bool ok() const { return ok_; }
+
+  std::string_view text(size_t size) {
+    if (bytes_.size() < size) {
+      ok_ = false;
+      bytes_ = {};
+      return {};
+    }
+    const std::string_view out = bytes_.substr(0, size);
+    bytes_.remove_prefix(size);
+    return out;
+  }
+  template <typename Number>
+  Number number() {
+    uint64_t out = 0;
+    for (const char byte : text(sizeof(Number))) out = out << 8 | static_cast<uint8_t>(byte);
+    return static_cast<Number>(out);
+  }
+
+ private:
+  std::string_view bytes_;
+  bool ok_ = true;
+};
+
+void set_time(google::protobuf::Timestamp& time, int64_t us) {
+  time.set_seconds(us / kSecond_us);
+  time.set_nanos(static_cast<int32_t>(us % kSecond_us * kMicrosecond_ns));
+}
+
+bool is_ended(uint8_t state) {
+  return state >= v1::JOB_STATE_SUCCEEDED && state <= v1::JOB_STATE_EXPIRED;
+}
+
+}  // namespace
+
+std::string to_bytes(uint64_t number) {
+  std::string out;
+  put(out, number);
+  return out;
+}
+
+std::string to_bytes(Incarnation incarnation) {
+  std::string out;
+  put(out, incarnation.high);
+  put(out, incarnation.low);
+  return out;
+}
+
+std::string to_hex(Incarnation incarnation) {
+  constexpr std::string_view kDigits = "0123456789abcdef";
+  std::string out;
+  for (const char byte : to_bytes(incarnation)) {
+    out.push_back(kDigits[static_cast<uint8_t>(byte) >> 4]);
+    out.push_back(kDigits[static_cast<uint8_t>(byte) & 15]);
+  }
+  return out;
+}
+
+Incarnation to_incarnation(std::string_view bytes) {
+  Cutter cut(bytes);
+  Incarnation incarnation;
+  incarnation.high = cut.number<uint64_t>();
+  incarnation.low = cut.number<uint64_t>();
+  return incarnation;
+}
+
+std::optional<Incarnation> parse_hex(std::string_view digits) {
+  if (digits.size() != 32) return std::nullopt;
+  Incarnation out;
+  const auto parse = [](std::string_view half, uint64_t& number) {
+    const auto [end, error] = std::from_chars(half.data(), half.data() + half.size(), number, 16);
+    return error == std::errc() && end == half.data() + half.size();
+  };
+  if (!parse(digits.substr(0, 16), out.high) || !parse(digits.substr(16), out.low)) {
+    return std::nullopt;
+  }
+  return out;
+}
+
+std::string token_bytes(const Token& token) {
+  std::string out = to_bytes(token.worker);
+  put(out, static_cast<uint32_t>(token.attempt));
+  return out;
+}
+
+std::string new_record_tail(const v1::JobSpec& spec, int64_t retention_ms) {
+  std::string out;
+  put(out, retention_ms);
+  put(out, uint64_t{1});  // first
+  for (int i = 0; i < 3; ++i) put(out, uint64_t{0});
+  put_text(out, "");  // worker name
+  put_text(out, spec.idempotency_key());
+  put(out, uint16_t{0});  // cancel reason
+  put_text(out, spec.queue());
+  put_text(out, spec.type());
+  return out;
+}
+
+bool is_large(const v1::JobSpec& spec) {
+  return spec.payload().size() > limits::kRedisInlinePayload;
+}
+
+std::string stored_spec(v1::JobSpec& spec) {
+  std::string payload;
+  const bool large = is_large(spec);
+  if (large) payload.swap(*spec.mutable_payload());
+  std::string out;
+  if (spec.metadata().size() <= 1) {
+    spec.SerializeToString(&out);
+  } else {
+    google::protobuf::io::StringOutputStream stream(&out);
+    google::protobuf::io::CodedOutputStream coded(&stream);
+    coded.SetSerializationDeterministic(true);
+    spec.SerializeToCodedStream(&coded);
+    coded.Trim();
+  }
+  if (large) payload.swap(*spec.mutable_payload());
+  return out;
+}
+
+bool apply_record(std::string_view record, v1::Job& job) {
+  Cutter cut(record);
+  const auto state = cut.number<uint8_t>();
+  const auto finish = cut.number<int64_t>();
+  const auto flags = cut.number<uint8_t>();
+  job.set_state(static_cast<v1::JobState>(state));
+  job.set_crashes(cut.number<uint8_t>());
+  cut.text(16);  // the worker
+  job.set_attempt(cut.number<uint32_t>());
+  cut.number<uint64_t>();  // age
+  const auto start = cut.number<int64_t>();
+  cut.number<uint64_t>();  // consumed
+  const auto submit = cut.number<int64_t>();
+  cut.number<uint64_t>();  // retention
+  job.set_first_sequence(cut.number<uint64_t>());
+  job.set_last_sequence(cut.number<uint64_t>());
+  job.set_attempt_sequence(cut.number<uint64_t>());
+  job.set_last_send(cut.number<uint64_t>());
+  job.set_worker(std::string(cut.text(cut.number<uint8_t>())));
+  cut.text(cut.number<uint8_t>());  // the key
+  const std::string_view reason = cut.text(cut.number<uint16_t>());
+  job.set_cancel_requested((flags & kFlagCancel) != 0);
+  job.set_cancel_reason(std::string(reason));
+  set_time(*job.mutable_submit_time(), submit);
+  if (start != 0) {
+    set_time(*job.mutable_start_time(), start);
+  } else {
+    job.clear_start_time();
+  }
+  if (finish != 0) {
+    set_time(*job.mutable_finish_time(), finish);
+  } else {
+    job.clear_finish_time();
+  }
+  if (is_ended(state)) job.mutable_outcome();
+  return cut.ok() && state >= v1::JOB_STATE_SCHEDULED && state <= v1::JOB_STATE_EXPIRED;
+}
+
+Status damaged_job(std::string_view what) {
+  return make_status(StatusCode::kDataLoss,
+                     "what Redis keeps of " + std::string(what) +
+                         " is not what Weft has written: give Weft a prefix of its own (--prefix), "
+                         "or restore the database from a backup");
+}
+
+StatusOr<v1::Job> to_job(const RedisReply& record, const RedisReply& spec,
+                         const RedisReply& outcome, const RedisReply& progress,
+                         const RedisReply& payload) {
+  v1::Job job;
+  const bool good =
+      !record.is_nil() && !spec.is_nil() && job.mutable_spec()->ParseFromString(spec.text()) &&
+      (outcome.is_nil() || job.mutable_outcome()->ParseFromString(outcome.text())) &&
+      (progress.is_nil() || job.mutable_progress()->ParseFromString(progress.text())) &&
+      apply_record(record.text(), job);
+  if (!good) return damaged_job("a job");
+  if (!payload.is_nil()) job.mutable_spec()->set_payload(payload.text());
+  return job;
+}
+
+std::string to_bytes(const ChunkBlock& block) {
+  std::string out;
+  out.reserve(13 + 4 * block.count() + block.bytes.size());
+  put(out, block.first_sequence);
+  put(out, static_cast<uint8_t>(block.kind));
+  put(out, static_cast<uint32_t>(block.count()));
+  for (const uint32_t end : block.ends) {
+    for (int shift = 0; shift < 32; shift += 8) out.push_back(static_cast<char>(end >> shift));
+  }
+  out.append(block.bytes);
+  return out;
+}
+
+ChunkBlockPtr to_block(std::string_view bytes) {
+  Cutter cut(bytes);
+  const auto first = cut.number<uint64_t>();
+  const auto kind = cut.number<uint8_t>();
+  const size_t count = cut.number<uint32_t>();
+  if (!cut.ok() || kind > static_cast<uint8_t>(ChunkBlock::Kind::kAttemptStarted)) return nullptr;
+  const std::string_view ends = cut.text(4 * count);
+  const std::string_view chunks = bytes.substr(std::min(bytes.size(), 13 + 4 * count));
+  if (!cut.ok()) return nullptr;
+  auto block = std::make_shared<ChunkBlock>(first, static_cast<ChunkBlock::Kind>(kind));
+  block->bytes = chunks;
+  block->ends.reserve(count);
+  uint32_t before = 0;
+  for (size_t i = 0; i < count; ++i) {
+    uint32_t end = 0;
+    for (size_t byte = 4; byte-- > 0;) end = end << 8 | static_cast<uint8_t>(ends[4 * i + byte]);
+    if (end < before || end > chunks.size()) return nullptr;
+    before = end;
+    block->ends.push_back(end);
+  }
+  return before == chunks.size() ? block : nullptr;
+}
+
+}  // namespace weft

@@ -1,0 +1,312 @@
+// Ends of attempts and takes: one script call for both, the hot path of a worker.
+#include <redis_scripts.h>
+
+#include <algorithm>
+#include <utility>
+
+#include <weft/base/limits.h>
+#include <weft/store/job_record.h>
+#include <weft/store/redis/redis_store_impl.h>
+
+namespace weft {
+namespace {
+
+constexpr size_t kQueues = 255;  // of one call: a byte names one
+constexpr size_t kWatchBytes = 48;
+
+size_t bytes_of(const Settlement& settlement) {
+  return settlement.outcome.result().size() + settlement.outcome.error_message().size() + 256;
+}
+
+// Numbers of the queues of a call's settlements, from 1; 0: it has too many.
+class Queues {
+ public:
+  uint8_t number(const std::string& queue) {
+    const auto found = std::find(list_.begin(), list_.end(), queue);
+    if (found != list_.end()) return static_cast<uint8_t>(found - list_.begin() + 1);
+    if (list_.size() == kQueues) return 0;
+    list_.push_back(queue);
+    return static_cast<uint8_t>(list_.size());
+  }
+  const std::vector<std::string>& list() const { return list_; }
+
+ private:
+  std::vector<std::string> list_;
+};
+
+void set_time(google::protobuf::Timestamp& time, int64_t us) {
+  time.set_seconds(us / 1'000'000);
+  time.set_nanos(static_cast<int32_t>(us % 1'000'000 * 1000));
+}
+
+v1::Outcome too_long(size_t bytes, uint64_t most) {
+  v1::Outcome outcome;
+  outcome.set_error_code("result_too_large");
+  outcome.set_error_message("the result has " + std::to_string(bytes) +
+                            " bytes and this Redis takes " + std::to_string(most) +
+                            " in one piece: raise its proto-max-bulk-len, or yield the result in "
+                            "chunks");
+  return outcome;
+}
+
+std::string joined(const std::vector<std::string>& types) {
+  if (types.empty()) return "";
+  std::string out = "\n";
+  for (const std::string& type : types) out += type + "\n";
+  return out;
+}
+
+void parse_watch(const std::string& job_id, std::string_view watch, Incarnation self,
+                 std::vector<RemoteReaders>& readers) {
+  const auto number = [](std::string_view bytes) {
+    uint64_t out = 0;
+    for (const char byte : bytes) out = out << 8 | static_cast<uint8_t>(byte);
+    return out;
+  };
+  for (; watch.size() >= kWatchBytes; watch.remove_prefix(kWatchBytes)) {
+    const Incarnation from = to_incarnation(watch.substr(0, 16));
+    if (from == self) continue;
+    StreamReaders their;
+    their.passive = static_cast<uint32_t>(number(watch.substr(16, 4)));
+    their.attached = static_cast<uint32_t>(number(watch.substr(20, 4)));
+    their.credit = number(watch.substr(24, 8));
+    their.cursor = number(watch.substr(32, 8));
+    readers.emplace_back(job_id, from, their);
+  }
+}
+
+}  // namespace
+
+RedisStore::Running* RedisStore::running(const Token& token) {
+  const auto found = running_.find(to_absl(token.job_id));
+  if (found == running_.end()) return nullptr;
+  Running& running = *found->second;
+  return running.job.attempt() == token.attempt && running.worker == token.worker ? &running
+                                                                                  : nullptr;
+}
+
+// A call holds no job twice: the second settlement has to see what the first has done.
+size_t RedisStore::end_of_part(const std::vector<Settlement>& settlements, size_t begin) {
+  size_t bytes = 0;
+  size_t end = begin;
+  std::vector<Running*> asked;
+  for (; end < settlements.size() && end - begin < limits::kRedisScriptItems; ++end) {
+    bytes += bytes_of(settlements[end]);
+    if (end > begin && bytes > limits::kRedisScriptBytes) break;
+    Running* job = running(settlements[end].token);
+    if (job == nullptr) {  // not known here, so nothing tells whether it comes twice
+      if (end == begin) ++end;
+      break;
+    }
+    if (job->asked) break;
+    job->asked = true;
+    asked.push_back(job);
+  }
+  for (Running* job : asked) job->asked = false;
+  return end;
+}
+
+Task<StatusOr<Taken>> RedisStore::settle_and_take(std::vector<Settlement> settlements,
+                                                  TakeRequest take) {
+  size_t bytes = 0;
+  for (const Settlement& settlement : settlements) bytes += bytes_of(settlement);
+  std::vector<Semaphore::Permit> permits = co_await make_room(bytes);
+  co_return co_await tasks_.run(
+      do_settle_and_take(std::move(settlements), std::move(take), std::move(permits)));
+}
+
+Task<StatusOr<Taken>> RedisStore::do_settle_and_take(std::vector<Settlement> settlements,
+                                                     TakeRequest take,
+                                                     std::vector<Semaphore::Permit> permits) {
+  Taken taken;
+  // The store keeps the answer to one take of a worker, so there is one at a time.
+  if (take.max_jobs > 0) {
+    Semaphore::Permit turn = co_await take_turn_.acquire();
+    permits.push_back(std::move(turn));
+  }
+  for (size_t begin = 0; begin < settlements.size() || take.max_jobs > 0;) {
+    const size_t end = end_of_part(settlements, begin);
+    const size_t want = end == settlements.size()
+                            ? std::min(take.max_jobs - taken.jobs.size(), limits::kRedisScriptItems)
+                            : 0;
+    bool more = false;
+    const Status done = co_await settle_part(settlements, begin, end, take, want, taken, &more);
+    if (!done.ok()) co_return done;
+    begin = end;
+    if (end == settlements.size() && (!more || taken.jobs.size() >= take.max_jobs)) break;
+  }
+  if (taken.jobs.size() > take.max_jobs) {
+    // The answer to an earlier and larger take was lost, and this is it.
+    std::vector<Token> surplus;
+    for (size_t i = take.max_jobs; i < taken.jobs.size(); ++i) {
+      const v1::Job& job = taken.jobs[i];
+      surplus.emplace_back(job.spec().id(), job.attempt(), take.worker);
+    }
+    taken.jobs.erase(taken.jobs.begin() + static_cast<ptrdiff_t>(take.max_jobs), taken.jobs.end());
+    co_await do_release(std::move(surplus), {});
+  }
+  co_return StatusOr<Taken>(std::move(taken));
+}
+
+Task<Status> RedisStore::settle_part(std::vector<Settlement>& settlements, size_t begin, size_t end,
+                                     const TakeRequest& take, size_t want, Taken& taken,
+                                     bool* more) {
+  const bool takes = want > 0;
+  RedisCommand command = begin_call(redis_scripts::settle_and_take);
+  command.add(clock()).add(self_hex_).add(to_bytes(take.worker));
+  command.add(static_cast<int64_t>(options_.finished_per_queue));
+  command.add(static_cast<int64_t>(options_.push_bytes));
+  command.add(static_cast<int64_t>(take_seq_ + 1)).add(static_cast<int64_t>(want));
+  command.add(static_cast<int64_t>(options_.take_bytes)).add(take.worker_name);
+  command.add(take.suspect ? "1" : "0").add(joined(take.types));
+  command.add(leased_ && take.worker == self_ ? "1" : "0");
+  command.add(static_cast<int64_t>(take.type_room.size()));
+  for (const TypeRoom& room : take.type_room) {
+    command.add(room.type).add(static_cast<int64_t>(room.jobs));
+  }
+  Queues queues;
+  std::vector<uint8_t> numbers;
+  numbers.reserve(end - begin);
+  for (size_t i = begin; i < end; ++i) {
+    const Running* job = running(settlements[i].token);
+    numbers.push_back(job == nullptr ? 0 : queues.number(job->job.spec().queue()));
+  }
+  command.add(static_cast<int64_t>(queues.list().size()));
+  for (const std::string& queue : queues.list()) command.add(queue);
+  std::string bytes;
+  for (size_t i = begin; i < end; ++i) {
+    Settlement& settlement = settlements[i];
+    const size_t size = settlement.outcome.ByteSizeLong();
+    if (facts_.max_bulk_bytes > 0 && size > facts_.max_bulk_bytes) {
+      settlement.outcome = too_long(size, facts_.max_bulk_bytes);
+      settlement.state = v1::JOB_STATE_DEAD;
+    }
+    command.add(settlement.token.job_id).add(token_bytes(settlement.token));
+    std::string how{static_cast<char>(settlement.state), static_cast<char>(numbers[i - begin])};
+    if (settlement.last_sequence > 0) how += to_bytes(settlement.last_sequence);
+    command.add(how);
+    settlement.outcome.SerializeToString(&bytes);
+    command.add(bytes);
+    bytes.clear();
+    if (settlement.progress) settlement.progress->SerializeToString(&bytes);
+    command.add(bytes);
+  }
+  StatusOr<RedisReply> reply =
+      co_await call(redis_scripts::settle_and_take, std::move(command), end - begin + want);
+  if (!reply.ok()) {
+    for (size_t i = begin; i < end; ++i) {
+      if (Running* job = running(settlements[i].token)) job->uncertain = true;
+    }
+    co_return unavailable(reply.status());
+  }
+  keep_counts((*reply)[0]);
+  settled(settlements, begin, *reply, taken);
+  if (takes) {
+    took(*reply, take, taken);
+    const std::string& ending = (*reply)[7].text();
+    if (ending == "l") {
+      lease_gone_.set();
+    } else {
+      ++take_seq_;
+    }
+    *more = ending.empty() && (*reply)[4].size() == want;
+    if (ending == "b") tell_work();
+  }
+  co_return absl::OkStatus();
+}
+
+void RedisStore::settled(std::vector<Settlement>& settlements, size_t begin, RedisReply& reply,
+                         Taken& taken) {
+  const std::string& letters = reply[2].text();
+  const int64_t now_us = reply[1].integer();
+  const RedisReply& details = reply[3];
+  size_t detail = 0;
+  for (size_t i = 0; i < letters.size(); ++i) {
+    Settlement& settlement = settlements[begin + i];
+    const Token& token = settlement.token;
+    Running* known = running(token);
+    const char letter = letters[i];
+    if (letter == 'g') {
+      const std::string& stored = details[detail + 2].text();
+      taken.settled.push_back(check_no_gap(token.job_id, std::strtoull(stored.c_str(), nullptr, 10),
+                                           settlement.last_sequence));
+      detail += 5;
+      continue;  // it still runs
+    }
+    std::unique_ptr<Running> job;
+    if (known != nullptr) {
+      const auto found = running_.find(to_absl(token.job_id));
+      job = std::move(found->second);
+      running_.erase(found);
+    }
+    // A lost answer may have been that to this very settlement, and nobody was told then.
+    const bool tells = letter == 'd' || letter == 'D' || (job != nullptr && job->uncertain);
+    if (letter == 'd' || (letter == 'n' && tells)) {
+      job->job.set_state(settlement.state);
+      *job->job.mutable_outcome() = std::move(settlement.outcome);
+      if (settlement.progress) *job->job.mutable_progress() = *std::move(settlement.progress);
+      set_time(*job->job.mutable_finish_time(), now_us);
+      tell_finished(std::move(job->job));
+    }
+    if (letter == 'D' || letter == 'a') {
+      const RedisReply& spec = details[detail + 4];
+      v1::Job ended;
+      bool whole = job != nullptr || !spec.is_nil();
+      if (job != nullptr) {
+        ended = std::move(job->job);
+      } else if (whole) {
+        whole = ended.mutable_spec()->ParseFromString(spec.text());
+      }
+      ended.clear_outcome();
+      if (whole && tells && apply_record(details[detail + 1].text(), ended) &&
+          ended.mutable_outcome()->ParseFromString(details[detail + 2].text()) &&
+          (details[detail + 3].is_nil() ||
+           ended.mutable_progress()->ParseFromString(details[detail + 3].text()))) {
+        tell_finished(std::move(ended));
+      }
+      detail += 5;
+    }
+    if (letter == 'n') {
+      taken.settled.push_back(unknown_job(token.job_id));
+    } else if (letter == 's') {
+      taken.settled.push_back(stale(token));
+    } else {
+      taken.settled.push_back(absl::OkStatus());
+    }
+  }
+}
+
+void RedisStore::took(RedisReply& reply, const TakeRequest& take, Taken& taken) {
+  const RedisReply& records = reply[4];
+  const RedisReply& specs = reply[5];
+  const RedisReply& extras = reply[6];
+  size_t extra = 0;
+  taken.jobs.reserve(taken.jobs.size() + records.size());
+  for (size_t i = 0; i < records.size(); ++i) {
+    v1::Job job;
+    const bool good = job.mutable_spec()->ParseFromString(specs[i].text()) &&
+                      apply_record(records[i].text(), job);
+    if (extra < extras.size() && extras[extra].integer() == static_cast<int64_t>(i + 1)) {
+      const RedisReply& payload = extras[extra + 1];
+      const RedisReply& progress = extras[extra + 2];
+      const RedisReply& watch = extras[extra + 3];
+      if (!payload.is_nil()) job.mutable_spec()->set_payload(payload.text());
+      if (!progress.is_nil()) job.mutable_progress()->ParseFromString(progress.text());
+      if (!watch.is_nil()) {
+        parse_watch(job.spec().id(), watch.text(), self_, taken.readers);
+      }
+      extra += 4;
+    }
+    if (!good) continue;  // no job of ours: its lease's end brings it back
+    auto running = std::make_unique<Running>();
+    std::string payload;
+    payload.swap(*job.mutable_spec()->mutable_payload());
+    running->job = job;
+    payload.swap(*job.mutable_spec()->mutable_payload());
+    running->worker = take.worker;
+    running_.insert_or_assign(job.spec().id(), std::move(running));
+    taken.jobs.push_back(std::move(job));
+  }
+}
+
+}  // namespace weft

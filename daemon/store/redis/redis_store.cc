@@ -1,0 +1,192 @@
+// What the verbs have in common, and the beginning and the end.
+#include <redis_scripts.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+
+#include <weft/base/clock.h>
+#include <weft/base/limits.h>
+#include <weft/store/redis/redis_store.h>
+#include <weft/store/redis/redis_store_impl.h>
+
+namespace weft {
+namespace {
+
+constexpr std::string_view kLayout = "1";
+constexpr int kRetryMs = 1000;
+constexpr int64_t kTestClock_ns = 3600LL * 1'000'000'000;
+
+RedisConnectionOptions connection_options(const StoreOptions& options) {
+  RedisConnectionOptions out;
+  out.command_ms = options.command_ms;
+  out.ping_ms = std::max(options.renew_ms, limits::kRedisPingMs);
+  out.seed = options.id_seed;
+  return out;
+}
+
+Incarnation own_incarnation(const StoreOptions& options) {
+  if (!(options.self == Incarnation())) return options.self;
+  const auto bits = system_random_bits();
+  return {bits[0], bits[1]};
+}
+
+Status check_prefix(const std::string& prefix) {
+  const bool good = !prefix.empty() && prefix.size() <= 64 &&
+                    std::all_of(prefix.begin(), prefix.end(), [](unsigned char c) {
+                      return c > ' ' && c < 127 && c != '{' && c != '}';
+                    });
+  if (good) return absl::OkStatus();
+  return field_error("prefix",
+                     "the prefix of the keys has 1 to 64 visible ASCII characters but no braces: "
+                     "use a word like weft");
+}
+
+}  // namespace
+
+RedisStore::RedisStore(RedisServer server, RedisFacts facts, StoreOptions options)
+    : options_(options),
+      facts_(std::move(facts)),
+      server_(std::move(server)),
+      prefix_("{" + options.prefix + ":00}:"),
+      self_(own_incarnation(options)),
+      self_hex_(to_hex(self_)),
+      random_(make_id_source(options)),
+      connection_(server_, "weft " + options.worker_name, connection_options(options)),
+      room_(options.queue_ops),
+      room_bytes_(options.queue_bytes),
+      answer_bytes_(options.read_bytes),
+      submits_(tasks_,
+               [this](SubmitBatch::Entries entries) { return send_submits(std::move(entries)); }),
+      appends_(tasks_,
+               [this](AppendBatch::Entries entries) { return send_appends(std::move(entries)); }),
+      progress_(tasks_, [this](ProgressBatch::Entries entries) {
+        return send_progress(std::move(entries));
+      }) {}
+
+RedisStore::~RedisStore() = default;
+
+Status RedisStore::begin(RedisSync& redis) {
+  RedisCommand layout("SET");
+  layout.add(prefix_ + "layout").add(kLayout).add("NX").add("GET");
+  const StatusOr<RedisReply> there = redis.call(std::move(layout));
+  if (!there.ok() && there.status().code() != StatusCode::kInternal) return there.status();
+  if (!there.ok() || (!there->is_nil() && there->text() != kLayout)) {
+    const std::string found = there.ok() ? "the layout " + there->text() : "something else";
+    return make_status(StatusCode::kDataLoss,
+                       "under the prefix " + options_.prefix + " " + to_text(server_) + " keeps " +
+                           found + ", and this weftd knows the layout " + std::string(kLayout) +
+                           ": use the weftd that wrote it, or another --prefix");
+  }
+  RedisCommand counts("HMGET");
+  counts.add(prefix_ + "count");
+  for (const char* name :
+       {"queued", "running", "finished", "succeeded", "dead", "cancelled", "suspect", "removed"}) {
+    counts.add(name);
+  }
+  const StatusOr<RedisReply> answer = redis.call(std::move(counts));
+  if (!answer.ok()) return answer.status();
+  keep_counts(*answer);
+  removed_before_ = stats_.removed_jobs;
+  return absl::OkStatus();
+}
+
+StoreStats RedisStore::stats() const {
+  StoreStats stats = stats_;
+  stats.removed_jobs -= std::min(stats.removed_jobs, removed_before_);
+  stats.read_bytes = options_.read_bytes - answer_bytes_.free();
+  stats.admission = admission_;
+  RedisConnectionStats connection = connection_.stats();
+  stats.health = std::move(connection.health);
+  stats.connects = connection.connects;
+  stats.timeouts = connection.timeouts;
+  stats.commands = connection.commands;
+  stats.pushes += connection.pushes;
+  stats.refusals = std::move(connection.refusals);
+  return stats;
+}
+
+Task<void> RedisStore::close() {
+  own_loop_.enter();
+  co_await tasks_.join();
+}
+
+RedisCommand RedisStore::begin_call(const RedisScript& script) const {
+  RedisCommand command = RedisConnection::start_script(script);
+  command.add(int64_t{1}).add(prefix_);
+  return command;
+}
+
+int64_t RedisStore::clock() {
+  const int64_t wall_ns = EventLoop::current()->wall_ns();
+  const int64_t off_ns = wall_ns - RealClock::instance().wall_ns();
+  return off_ns > -kTestClock_ns && off_ns < kTestClock_ns ? 0 : wall_ns / 1000;
+}
+
+Task<StatusOr<RedisReply>> RedisStore::call(const RedisScript& script, RedisCommand command,
+                                            size_t operations) {
+  StatusOr<RedisReply> reply = co_await connection_.call_script(script, std::move(command));
+  if (reply.ok()) {
+    ++stats_.commits;
+    stats_.operations += operations;
+  }
+  co_return reply;
+}
+
+Task<std::vector<Semaphore::Permit>> RedisStore::make_room(size_t bytes) {
+  own_loop_.enter();
+  std::vector<Semaphore::Permit> permits;
+  Semaphore::Permit one = co_await room_.acquire();
+  permits.push_back(std::move(one));
+  // One that is larger than all the room has it to itself.
+  Semaphore::Permit its = co_await room_bytes_.acquire(std::min(bytes, options_.queue_bytes));
+  permits.push_back(std::move(its));
+  co_return permits;
+}
+
+void RedisStore::keep_counts(const RedisReply& counts) {
+  uint64_t* const fields[] = {&stats_.queued_jobs,    &stats_.running_jobs, &stats_.finished_jobs,
+                              &stats_.succeeded_jobs, &stats_.dead_jobs,    &stats_.cancelled_jobs,
+                              &stats_.suspect_jobs,   &stats_.removed_jobs};
+  for (size_t i = 0; i < std::size(fields); ++i) {
+    *fields[i] = std::strtoull(counts[i].text().c_str(), nullptr, 10);
+  }
+}
+
+Status RedisStore::unavailable(const Status& status) {
+  if (status.code() == StatusCode::kUnavailable) return status;
+  return retry_error(StatusCode::kUnavailable, from_absl(status.message()), kRetryMs);
+}
+
+Status RedisStore::stale(const Token& token) {
+  ++stats_.stale_tokens;
+  return stale_token(token);
+}
+
+void RedisStore::tell_work() {
+  if (listener_ != nullptr) listener_->on_work();
+}
+
+void RedisStore::tell_finished(v1::Job job) {
+  job.mutable_spec()->clear_payload();
+  if (listener_ != nullptr) listener_->on_finished(job);
+}
+
+StatusOr<std::unique_ptr<Store>> open_redis_store(const std::string& url, StoreOptions options) {
+  WEFT_RETURN_IF_ERROR(check_prefix(options.prefix));
+  StatusOr<RedisServer> server = parse_redis_url(url);
+  if (!server.ok()) return server.status();
+  if (!options.password.empty()) server->password = options.password;
+  StatusOr<std::unique_ptr<RedisSync>> redis =
+      RedisSync::connect(*server, "weft " + options.worker_name, limits::kRedisConnectMs);
+  if (!redis.ok()) return redis.status();
+  StatusOr<RedisFacts> facts = check_redis(**redis);
+  if (!facts.ok()) return facts.status();
+  if (!facts->warning.empty()) spdlog::warn("{}", facts->warning);
+  spdlog::info("Redis {} at {}, append-only file: {}", facts->version, to_text(*server),
+               facts->aof);
+  auto store = std::make_unique<RedisStore>(*std::move(server), *std::move(facts), options);
+  WEFT_RETURN_IF_ERROR(store->begin(**redis));
+  return store;
+}
+
+}  // namespace weft

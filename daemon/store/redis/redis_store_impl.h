@@ -1,0 +1,157 @@
+// RedisStore: the parts of the store in Redis, and what they have in common. Verbs are in
+// redis_submit.cc, redis_jobs.cc, redis_settle.cc, redis_streams.cc and redis_admin.cc; the lease
+// and run() in redis_workers.cc; news from other processes in redis_news.cc.
+#pragma once
+
+#include <absl/container/flat_hash_map.h>
+
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <weft/runtime/semaphore.h>
+#include <weft/store/own_loop.h>
+#include <weft/store/redis/own_tasks.h>
+#include <weft/store/redis/redis_batch.h>
+#include <weft/store/redis/redis_connection.h>
+#include <weft/store/redis/redis_record.h>
+#include <weft/store/redis/redis_reply.h>
+#include <weft/store/redis/redis_sync.h>
+#include <weft/store/store.h>
+
+namespace weft {
+
+class RedisStore final : public Store, private TurnEndHook {
+ public:
+  RedisStore(RedisServer server, RedisFacts facts, StoreOptions options);
+  ~RedisStore() override;
+
+  // Blocks: agrees with what is there on its layout, and reads the counters.
+  Status begin(RedisSync& redis);
+
+  void set_listener(StoreListener* listener) override { listener_ = listener; }
+  StoreStats stats() const override;
+  Task<void> close() override;
+
+  Task<std::vector<StatusOr<Submitted>>> submit(std::vector<v1::JobSpec> specs) override;
+  Task<StatusOr<Taken>> settle_and_take(std::vector<Settlement> settlements,
+                                        TakeRequest take) override;
+  Task<std::vector<Status>> release(std::vector<Token> tokens) override;
+  Task<std::vector<Status>> save_progress(
+      std::vector<std::pair<Token, v1::Progress>> progress) override;
+  Task<StatusOr<v1::CancelResponse>> cancel(std::string job_id, std::string reason) override;
+  Task<StatusOr<v1::Job>> get(std::string job_id, bool with_payload) override;
+
+  Task<std::vector<Status>> append(std::vector<Append> appends) override;
+  Task<StatusOr<StreamPage>> read(std::string job_id, uint64_t from_sequence,
+                                  size_t max_bytes) override;
+  Task<Status> trim(std::string job_id, uint64_t first_sequence) override;
+  Task<StatusOr<uint64_t>> send(std::string job_id, std::string sender, uint64_t number,
+                                std::string value) override;
+  Task<StatusOr<std::vector<StoredSend>>> read_sends(std::string job_id, uint64_t after) override;
+  void consumed(const Token& token, uint64_t number) override;
+
+  Task<StatusOr<JobPage>> list(JobFilter filter, std::string position, size_t max_jobs) override;
+  Task<StatusOr<v1::Job>> retry(std::string job_id) override;
+  Task<Status> remove(std::string job_id) override;
+  Task<StatusOr<size_t>> sweep(size_t max_items) override;
+
+  bool shared() const override { return true; }
+  Task<void> run() override;
+
+ private:
+  // A job that was taken here and has not been settled: what on_finished() tells of it, without the
+  // payload, so that a settlement brings nothing back.
+  struct Running {
+    v1::Job job;
+    Incarnation worker;
+    bool asked = false;      // by a settlement that was not answered yet
+    bool uncertain = false;  // the answer to its settlement was lost
+  };
+  using SubmitBatch = RedisBatch<v1::JobSpec, StatusOr<Submitted>>;
+  using AppendBatch = RedisBatch<Append, Status>;
+  using ProgressBatch = RedisBatch<std::pair<Token, v1::Progress>, Status>;
+
+  // ---- calls (redis_store.cc)
+
+  // The beginning of a call: its script and P.
+  RedisCommand begin_call(const RedisScript& script) const;
+  // That of the server is used unless the loop's is one of tests: "0".
+  static int64_t clock();
+  // A call that changes something, with `operations` for the statistics.
+  Task<StatusOr<RedisReply>> call(const RedisScript& script, RedisCommand command,
+                                  size_t operations);
+  // Waits for room among the operations that change something.
+  Task<std::vector<Semaphore::Permit>> make_room(size_t bytes);
+  // The answer all_counts() of the scripts.
+  void keep_counts(const RedisReply& counts);
+  // What a call that must be tried again is answered: whatever the reason, UNAVAILABLE.
+  static Status unavailable(const Status& status);
+  Status stale(const Token& token);
+
+  void tell_work();
+  void tell_finished(v1::Job job);
+
+  // ---- verbs that go on though their caller is gone
+  Task<void> send_submits(SubmitBatch::Entries entries);
+  void add_job(RedisCommand& command, v1::JobSpec& spec, uint8_t lane, int64_t wall_ms);
+  Task<void> send_appends(AppendBatch::Entries entries);
+  Task<void> send_progress(ProgressBatch::Entries entries);
+  Task<StatusOr<Taken>> do_settle_and_take(std::vector<Settlement> settlements, TakeRequest take,
+                                           std::vector<Semaphore::Permit> permits);
+  Task<Status> settle_part(std::vector<Settlement>& settlements, size_t begin, size_t end,
+                           const TakeRequest& take, size_t want, Taken& taken, bool* more);
+  Task<std::vector<Status>> do_release(std::vector<Token> tokens,
+                                       std::vector<Semaphore::Permit> permits);
+  Task<StatusOr<v1::CancelResponse>> do_cancel(std::string job_id, std::string reason,
+                                               std::vector<Semaphore::Permit> permits);
+  Task<StatusOr<uint64_t>> do_send(std::string job_id, std::string sender, uint64_t number,
+                                   std::string value, std::vector<Semaphore::Permit> permits);
+  Task<void> do_consumed(std::map<std::string, std::pair<Token, uint64_t>> consumed);
+
+  // ---- settle and take (redis_settle.cc)
+  size_t end_of_part(const std::vector<Settlement>& settlements, size_t begin);
+  Running* running(const Token& token);
+  void settled(std::vector<Settlement>& settlements, size_t begin, RedisReply& reply, Taken& taken);
+  void took(RedisReply& reply, const TakeRequest& take, Taken& taken);
+
+  // The values that were looked at in this turn.
+  void on_turn_end() override { send_consumed(); }
+  void send_consumed();
+
+  const StoreOptions options_;
+  const RedisFacts facts_;
+  const RedisServer server_;
+  const std::string prefix_;  // P of the scripts
+  Incarnation self_;
+  std::string self_hex_;
+
+  OwnLoop own_loop_;
+  Random random_;
+  StoreListener* listener_ = nullptr;
+  StoreStats stats_;
+  uint64_t removed_before_ = 0;
+  Status admission_;
+
+  RedisConnection connection_;
+  // A take without this process's lease gets nothing, and sets lease_gone_.
+  bool leased_ = false;
+  Event lease_gone_;
+
+  Semaphore room_;
+  Semaphore room_bytes_;
+  Semaphore answer_bytes_;
+  Semaphore take_turn_{1};
+  uint64_t take_seq_ = 0;  // of the last take that was answered
+  absl::flat_hash_map<std::string, std::unique_ptr<Running>> running_;
+  std::map<std::string, std::pair<Token, uint64_t>> consumed_;
+
+  OwnTasks tasks_;
+  SubmitBatch submits_;
+  AppendBatch appends_;
+  ProgressBatch progress_;
+};
+
+}  // namespace weft

@@ -6,6 +6,7 @@
 
 #include <weft/base/clock.h>
 #include <weft/base/limits.h>
+#include <weft/store/job_record.h>
 #include <weft/store/redis/redis_store.h>
 #include <weft/store/redis/redis_store_impl.h>
 

@@ -178,7 +178,8 @@ Task<void> RedisStore::do_consumed(std::map<std::string, std::pair<Token, uint64
       command.add(token.job_id).add(token_bytes(token)).add(static_cast<int64_t>(number));
       consumed.erase(consumed.begin());
     }
-    co_await call(redis_scripts::consumed, std::move(command), items);
+    const auto reply = co_await call(redis_scripts::consumed, std::move(command), items);
+    if (!reply.ok()) co_return;
   }
 }
 

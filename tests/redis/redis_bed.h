@@ -40,6 +40,11 @@ inline RedisCommand words(const std::vector<std::string>& list) {
   return command;
 }
 
+// Why there is no connection.
+inline std::string health(const RedisConnection& redis) {
+  return std::string(from_absl(redis.stats().health.message()));
+}
+
 // How often the server refused with `kind`.
 inline uint64_t refused(const RedisConnection& redis, const std::string& kind) {
   for (const auto& [name, count] : redis.stats().refusals) {

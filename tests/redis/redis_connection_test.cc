@@ -16,6 +16,7 @@ namespace weft {
 namespace {
 
 using testing::comes_true;
+using testing::health;
 using testing::RedisAnswers;
 using testing::RedisProcess;
 using testing::refused;
@@ -26,10 +27,6 @@ using testing::words;
 
 // Nothing on the wire but the test's own commands.
 constexpr RedisConnectionOptions kNoPings{.ping_ms = 0};
-
-std::string health(const RedisConnection& redis) {
-  return std::string(from_absl(redis.stats().health.message()));
-}
 
 TEST(RedisConnection, AnswersEveryTypeOfReply) {
   RedisProcess server;
@@ -52,9 +49,13 @@ TEST(RedisConnection, AnswersEveryTypeOfReply) {
     EXPECT_EQ((*nested)[3][2][0].text(), "b");
     EXPECT_TRUE((*nested)[4].is_error());
     EXPECT_TRUE((*nested)[5].is_nil());
+    const auto alike =
+        co_await redis.call(words({"EVAL", "return {'message', 'of nobody', 'else'}", "0"}));
+    WEFT_ASSERT(alike.ok());
+    EXPECT_EQ(alike->size(), 3u);
     EXPECT_TRUE(redis.stats().health.ok());
     EXPECT_EQ(redis.stats().connects, 1u);
-    EXPECT_EQ(redis.stats().commands, 2u);
+    EXPECT_EQ(redis.stats().commands, 3u);
   });
 }
 

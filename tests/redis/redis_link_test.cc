@@ -21,6 +21,7 @@ namespace weft {
 namespace {
 
 using testing::comes_true;
+using testing::health;
 using testing::RedisAnswers;
 using testing::RedisProcess;
 using testing::start_call;
@@ -30,10 +31,6 @@ using testing::words;
 
 std::string url_of(const TcpProxy& proxy) {
   return "redis://127.0.0.1:" + std::to_string(proxy.port());
-}
-
-std::string health(const RedisConnection& redis) {
-  return std::string(from_absl(redis.stats().health.message()));
 }
 
 TEST(RedisLink, ComesBackAfterItWasKilled) {
@@ -232,7 +229,7 @@ TEST(RedisLink, LeavesWhatDoesNotSpeakAsRedisDoes) {
   const std::pair<std::string, std::string> cases[] = {
       {"HTTP/1.1 400 Bad Request\r\n\r\n", "does not speak as Redis does"},
       {"*2147483647\r\n", "does not speak as Redis does"},
-      {"-ERR unknown command 'HELLO'\r\n", "older than Redis 6"},
+      {"-ERR unknown command 'HELLO'\r\n", "does not know HELLO"},
       {"*2\r\n$4\r\nmode\r\n$8\r\nsentinel\r\n", "not a master"},
       {hello + "+OK\r\n+PONG\r\n+MORE\r\n", "nobody asked"},
       {hello + "+OK\r\n+PONG\r\n-ERR going away\r\n", "going away"},

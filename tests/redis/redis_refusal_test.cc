@@ -14,16 +14,13 @@ namespace weft {
 namespace {
 
 using testing::comes_true;
+using testing::health;
 using testing::RedisAnswers;
 using testing::RedisProcess;
 using testing::refused;
 using testing::start_call;
 using testing::with_redis;
 using testing::words;
-
-std::string health(const RedisConnection& redis) {
-  return std::string(from_absl(redis.stats().health.message()));
-}
 
 // SET is refused so, counted under `kind`, and goes through after `mend`.
 void expect_refusal(RedisProcess& server, const std::string& kind, StatusCode code,

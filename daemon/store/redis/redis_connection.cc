@@ -346,6 +346,7 @@ void RedisConnection::Impl::on_subscribe_answer(const RedisReply& reply) {
     link_->close(status_of(refusal_of(reply.text()), address_, reply.text()));
     return;
   }
+  link_->expect_pushes();
   if (!connected()) let_in();
   on_subscribed_();
 }

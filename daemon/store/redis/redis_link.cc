@@ -16,6 +16,7 @@ namespace {
 constexpr size_t kReadsPerTurn = 64;    // then the others have their turn
 constexpr size_t kKeptBytes = 1 << 20;  // of an empty buffer
 constexpr int64_t kNsPerMs = 1'000'000;
+constexpr int64_t kGraceNs = 10 * kNsPerMs;  // for an answer of which something has just come
 
 bool is_message(const RedisReply& reply) {
   return reply.size() == 3 && reply[0].text() == "message";
@@ -113,7 +114,7 @@ bool RedisLink::read_some() {
 }
 
 void RedisLink::on_reply(RedisReply reply) {
-  if (is_message(reply)) {
+  if (pushes_ && is_message(reply)) {
     owner_.on_push(std::move(reply));
     return;
   }
@@ -199,13 +200,11 @@ void RedisLink::look_at(int64_t time_ns) {
 }
 
 void RedisLink::fire() {
-  // If the loop stood still, what is late here may be in the socket already.
-  const bool more = read_some();
+  // If the loop stood still, what is late here may be in the socket already, or on its way.
+  if (read_some()) readable_.set();
   if (!open_) return;
   const int64_t now_ns = loop_.now_ns();
-  if (more || next_look_ns() > now_ns) {
-    if (more) readable_.set();
-  } else if (stamped_ > 0) {
+  if (heard_ns_ < now_ns && stamped_ > 0 && next_look_ns() <= now_ns) {
     owner_.on_timeout();
     close(make_status(StatusCode::kUnavailable,
                       "it did not answer within " + std::to_string(options_.answer_ms) + " ms"));
@@ -215,7 +214,7 @@ void RedisLink::fire() {
     RedisCommand ping("PING");
     send(ping.text(), nullptr);
   }
-  look_at(next_look_ns());
+  look_at(std::max(next_look_ns(), now_ns + kGraceNs));
 }
 
 }  // namespace weft

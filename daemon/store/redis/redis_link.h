@@ -65,6 +65,8 @@ class RedisLink final : private PollTarget, private TurnEndHook, private Timer {
   // Returns what forget() wants. `asker` null: nobody waits. REQUIRES: open().
   uint64_t send(std::string_view command, RedisAsker* asker);
   void forget(uint64_t ticket) { sent_[ticket - answered_].asker = nullptr; }
+  // From here on messages of channels may come between the answers.
+  void expect_pushes() { pushes_ = true; }
   void set_answer_ms(int64_t answer_ms) { options_.answer_ms = answer_ms; }
   // Fails what is unanswered; run() returns.
   void close(const Status& why);
@@ -95,6 +97,7 @@ class RedisLink final : private PollTarget, private TurnEndHook, private Timer {
   bool peer_ended_ = false;
   bool writable_ = true;
   bool open_ = true;
+  bool pushes_ = false;
   std::string out_;
   size_t out_written_ = 0;
   Ring<Sent> sent_;

@@ -31,7 +31,7 @@ Status check_hello(const RedisReply& reply, const RedisServer& server) {
     }
     if (reply.text().find("unknown command") != std::string::npos) {
       return make_status(StatusCode::kFailedPrecondition,
-                         at + " is older than Redis 6: run Redis 7.0 or newer");
+                         at + " does not know HELLO: run Redis 7.0 or newer, with that command");
     }
     return status_of(refusal, at, reply.text());
   }

@@ -89,7 +89,7 @@ TEST(RedisLink, EndsWhenAnAnswerDoesNotComeInTime) {
                const auto start = std::chrono::steady_clock::now();
                co_await with_group(block);
                EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(30));
-               EXPECT_EQ(redis.stats().timeouts, before + 1);
+               EXPECT_GE(redis.stats().timeouts, before + 1);
                for (const auto& answer : answers) {
                  EXPECT_EQ(answer.status().code(), StatusCode::kUnavailable);
                  EXPECT_NE(answer.status().ToString().find("may have been carried out"),
@@ -141,7 +141,7 @@ TEST(RedisLink, WaitsForASlowServerAsLongAsItMay) {
 
 TEST(RedisLink, DoesNotBlameTheServerForALoopThatStoodStill) {
   RedisProcess server;
-  with_redis(server.url(), {.command_ms = 300}, [](RedisConnection& redis) -> Task<void> {
+  with_redis(server.url(), {.command_ms = 1000}, [](RedisConnection& redis) -> Task<void> {
     co_await redis.wait_connected();
     RedisAnswers answers;
     auto block = [&](TaskGroup& group) -> Task<void> {
@@ -149,7 +149,7 @@ TEST(RedisLink, DoesNotBlameTheServerForALoopThatStoodStill) {
       // Sent, and perhaps answered; then something holds the loop for longer than an answer may
       // take.
       for (int i = 0; i < 5; ++i) co_await yield_now();
-      const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(400);
+      const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(1100);
       while (std::chrono::steady_clock::now() < until) {
       }
       start_call(group, redis, words({"INCR", "n"}), answers);

@@ -57,7 +57,7 @@ TEST(RedisSync, CallsAndLoadsScripts) {
 
 TEST(RedisSync, IsOverWhenAnAnswerIsLate) {
   RedisProcess server;
-  const auto redis = connected(server.url(), 200);
+  const auto redis = connected(server.url(), 1000);
   ASSERT_NE(redis, nullptr);
   server.pause();
   const auto late = redis->call(words({"INCR", "n"}));

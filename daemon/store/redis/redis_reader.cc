@@ -36,6 +36,7 @@ void* create_string(const redisReadTask* task, char* text, size_t size) {
 }
 
 void* create_array(const redisReadTask* task, int elements) {
+  if (static_cast<size_t>(elements) > RedisReader::kArrayElements) return nullptr;
   return place(task,
                [&] { return RedisReply(std::vector<RedisReply>(static_cast<size_t>(elements))); });
 }
@@ -54,6 +55,11 @@ void free_object(void* reply) { delete static_cast<RedisReply*>(reply); }
 redisReplyObjectFunctions functions{create_string, create_array, create_integer, create_nil,
                                     free_object};
 
+Status not_redis(const std::string& what) {
+  return make_status(StatusCode::kInternal,
+                     "what answers does not speak as Redis does (" + what + "): check the address");
+}
+
 }  // namespace
 
 struct RedisReader::Parser {
@@ -62,18 +68,17 @@ struct RedisReader::Parser {
     reader->maxbuf = kKeptBytes;
   }
   ~Parser() { redisReaderFree(reader); }
-  Status error() const {
-    return make_status(StatusCode::kInternal, "what answers does not speak as Redis does (" +
-                                                  std::string(reader->errstr) +
-                                                  "): check the address");
-  }
+  Status error() const { return not_redis(reader->errstr); }
   redisReader* const reader;
 };
 
-RedisReader::RedisReader() : parser_(std::make_unique<Parser>()) {}
+RedisReader::RedisReader(size_t reply_bytes)
+    : parser_(std::make_unique<Parser>()), reply_bytes_(reply_bytes) {}
 RedisReader::~RedisReader() = default;
 
 Status RedisReader::feed(std::string_view bytes) {
+  fed_bytes_ += bytes.size();
+  if (fed_bytes_ > reply_bytes_) return not_redis("a reply without an end");
   const int code = redisReaderFeed(parser_->reader, bytes.data(), bytes.size());
   return code == REDIS_OK ? Status() : parser_->error();
 }
@@ -82,6 +87,7 @@ StatusOr<bool> RedisReader::next(RedisReply& reply) {
   void* object = nullptr;
   if (redisReaderGetReply(parser_->reader, &object) != REDIS_OK) return parser_->error();
   if (object == nullptr) return false;
+  fed_bytes_ = 0;
   const std::unique_ptr<RedisReply> whole(static_cast<RedisReply*>(object));
   reply = std::move(*whole);
   return true;

@@ -32,7 +32,7 @@ namespace weft::testing {
 namespace {
 
 constexpr size_t kJobs = 1000;
-constexpr int kRoundsMax = 3;
+constexpr int kRoundsMax = 12;
 constexpr double kRatio = 1.2;     // threads switch at least so many times more often
 constexpr size_t kOwnThreads = 4;  // that gRPC may start late, whatever the jobs do
 constexpr size_t kBurst = 100;     // answers that are sent without looking whether they are read

@@ -105,7 +105,8 @@ TEST(LoopLag, StaysLowWhileTheExecutorIsFull) {
   submit_many(client, "sleep", R"({"ms":3600000})", kWaiting);
   submit_many(client, "count", R"({"to":1000000,"delay_ms":5})", kTicking);
   const double running = kWaiting + kTicking;
-  ASSERT_TRUE(wait_until([&] { return value_of(metrics(daemon), "weft_resident_jobs") == running; }));
+  ASSERT_TRUE(
+      wait_until([&] { return value_of(metrics(daemon), "weft_resident_jobs") == running; }));
 
   const Lag idle = measure(daemon);
   submit_many(client, "spin", R"({"ms":600000})", kSpinning);

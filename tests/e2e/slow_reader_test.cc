@@ -21,7 +21,7 @@ namespace {
 constexpr int kReaders = 50;
 constexpr uint64_t kCredit = 1024;
 constexpr int kRoundsMin = 3;
-constexpr int kRoundsMax = 8;
+constexpr int kRoundsMax = 24;
 constexpr double kRatio = 0.9;
 
 v1::JobSpec count_job(int to) {

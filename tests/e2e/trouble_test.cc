@@ -2,9 +2,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include <weft/client/client.h>
 
@@ -76,11 +78,14 @@ TEST(Stall, TheJobThatHoldsTheLoopIsNamed) {
   DaemonOptions options = {.arguments = {"--stall", "50"}};
   options.program = trouble_worker();
   Daemon daemon(options);
-  const std::string id = daemon.submit("hog", R"({"ms":400})");
-  EXPECT_EQ(daemon.weft({"result", id}).exit_code, 0);
-  daemon.process().signal(SIGTERM);
-  const Ended ended = daemon.process().wait();
-  EXPECT_THAT(ended.err, HasSubstr(id + " (hog)"));
+  // It holds the loop until it has been named.
+  const std::string id = daemon.submit("hog", R"({"ms":600000})");
+  const auto until = std::chrono::steady_clock::now() + Process::kPatience;
+  while (daemon.process().err().find(id + " (hog)") == std::string::npos &&
+         std::chrono::steady_clock::now() < until) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  EXPECT_THAT(daemon.process().err(), HasSubstr(id + " (hog)"));
 }
 
 TEST(PlainHandlers, RunOnTheExecutorAndStream) {

@@ -1,8 +1,12 @@
 // A weftd with handlers that do what handlers must not do, and some that show the other forms.
+#include <fcntl.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <chrono>
+#include <cstdio>
 #include <cstdlib>
+#include <string>
 
 #include <weft/base/clock.h>
 #include <weft/runtime/generator.h>
@@ -34,6 +38,29 @@ Task<void> patient(Job job) {
   --patients;
 }
 
+void append_line(const std::string& path, const std::string& line) {
+  const int fd = open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
+  const ssize_t written = write(fd, line.data(), line.size());
+  if (written != static_cast<ssize_t>(line.size())) std::perror(path.c_str());
+  close(fd);
+}
+
+// {"file": F, "ms": N}: appends a line to F when it begins, and one when it has waited N ms.
+// Returns which attempt it was, and where.
+Task<nlohmann::json> noted(Job job) {
+  const auto payload = job.payload_as<nlohmann::json>();
+  const auto file = payload.at("file").get<std::string>();
+  const auto note = [&](const char* what) {
+    append_line(file, what + (" " + job.id()) + " " + std::to_string(job.attempt()) + " " +
+                          std::to_string(getpid()) + " " +
+                          std::to_string(RealClock::instance().wall_ns() / 1000) + "\n");
+  };
+  note("start");
+  co_await job.sleep(std::chrono::milliseconds(payload.at("ms").get<int64_t>()));
+  note("end");
+  co_return nlohmann::json{{"attempt", job.attempt()}, {"pid", getpid()}};
+}
+
 // {"ms": N}: holds the loop, as a handler does that computes where it should offload.
 Task<void> hog(Job job) {
   const auto ms = job.payload_as<nlohmann::json>().at("ms").get<int64_t>();
@@ -59,6 +86,7 @@ int main(int argc, char** argv) {
       .handle("poison", poison)
       .handle("patient", patient)
       .handle("hog", hog)
+      .handle("noted", noted)
       .handle("square", square)
       .handle("squares", squares)
       .main(argc, argv);

@@ -1,0 +1,169 @@
+// Daemons that die or stand still: what they ran is run by others, once with effect, and whatever
+// they try afterwards is refused.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <thread>
+
+#include <weft/base/clock.h>
+#include <weft/base/random.h>
+
+#include "tests/cluster/cluster.h"
+#include "tests/cluster/journal.h"
+#include "tests/cluster/load.h"
+#include "tests/support/redis_server.h"
+
+namespace weft::testing {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using Clock = std::chrono::steady_clock;
+
+int64_t wall_us() { return RealClock::instance().wall_ns() / 1000; }
+
+// The long version: WEFT_CLUSTER_FULL=1 ctest --preset release -R Kills
+bool full() { return std::getenv("WEFT_CLUSTER_FULL") != nullptr; }
+// Another order of kills: WEFT_SEED=N
+uint64_t given_seed() {
+  const char* given = std::getenv("WEFT_SEED");
+  return given != nullptr ? std::strtoull(given, nullptr, 10) : 20260;
+}
+
+TEST(Kills, OfAnyDaemonEverySecondLoseNothing) {
+  const seconds duration = full() ? seconds(60) : seconds(8);
+  const Journal journal;
+  RedisProcess redis;
+  Cluster cluster(redis.url());
+  for (int i = 0; i < 3; ++i) cluster.add("worker");
+  for (int i = 0; i < 2; ++i) cluster.add("frontend");
+  Load load(cluster, journal,
+            {.jobs = full() ? 20'000 : 3000,
+             .job_ms = 50,
+             .spread_ms = milliseconds(duration).count(),
+             .give_up_ms = 120'000});
+  Random random(given_seed());
+  const auto end = Clock::now() + duration;
+  int kills[2] = {0, 0};  // of front ends, of workers
+  for (auto next = Clock::now() + seconds(1); next < end; next += seconds(1)) {
+    std::this_thread::sleep_until(next);
+    Node& victim = cluster.at(random.below(cluster.size()));
+    cluster.kill(victim);
+    victim.start();
+    ++kills[victim.works()];
+  }
+  Account account = load.settle(cluster);
+  // Nothing ends a second time later.
+  Client client({.server = cluster.front_ends()[0]});
+  load.look(client);
+  account = load.settle(cluster);
+  std::printf("seed %llu: %d kills of workers, %d of front ends; stale operations refused %.0f\n",
+              static_cast<unsigned long long>(given_seed()), kills[1], kills[0],
+              cluster.sum("weft_store_stale_tokens_total"));
+  account.print("kills");
+  account.expect_nothing_lost();
+}
+
+// How long after the death of its worker a job runs again.
+TEST(Kills, WhatADeadWorkerRanRunsElsewhereWithinALeaseAndASecond) {
+  const Journal journal;
+  RedisProcess redis;
+  Cluster cluster(redis.url());
+  Node& front = cluster.add("frontend");
+  Node& first = cluster.add("worker");
+  Load load(cluster, journal, {.jobs = 40, .job_ms = 3'600'000});
+  ASSERT_TRUE(eventually([&] { return journal.read().size() == 40; }));
+  Node& second = cluster.add("worker");
+  ASSERT_TRUE(eventually([&] { return second.metric("weft_store_healthy") == 1; }));
+  const int64_t killed_us = wall_us();
+  cluster.kill(first);
+  int64_t last_us = 0;
+  ASSERT_TRUE(eventually([&] {
+    const auto runs = journal.read();
+    return std::all_of(runs.begin(), runs.end(), [&](const auto& job) {
+      last_us = std::max(last_us, job.second.back().start_us);
+      return job.second.size() == 2;
+    });
+  }));
+  const milliseconds took((last_us - killed_us) / 1000);
+  std::printf(
+      "figure: 40 jobs of a killed worker ran again %lld ms after its death, lease %lld ms\n",
+      static_cast<long long>(took.count()), static_cast<long long>(Cluster::kLease.count()));
+  EXPECT_LE(took, Cluster::kLease + seconds(1));
+  EXPECT_EQ(front.metric("weft_jobs{state=\"running\"}"), 40);
+  for (const auto& [id, runs] : journal.read()) {
+    EXPECT_EQ(runs[1].attempt, 2u);
+    EXPECT_EQ(runs[1].pid, second.pid());
+  }
+}
+
+TEST(Kills, WhatAWorkerTriesThatStoodStillForThreeLeasesIsRefused) {
+  constexpr int kJobs = 40;
+  constexpr int kChunks = 300;
+  const Journal journal;
+  RedisProcess redis;
+  Cluster cluster(redis.url());
+  Node& front = cluster.add("frontend");
+  Node& stopped = cluster.add("worker");
+  Load load(cluster, journal, {.jobs = kJobs, .job_ms = 4000});
+  // A stream that both of them write.
+  Client client({.server = front.address(), .call_deadline_ms = 60'000});
+  v1::JobSpec counting;
+  counting.set_type("count");
+  counting.set_payload("{\"to\":" + std::to_string(kChunks) + ",\"delay_ms\":10}");
+  const auto counter = client.submit(counting);
+  ASSERT_TRUE(counter.ok()) << counter.status();
+  ASSERT_TRUE(eventually([&] { return journal.read().size() == kJobs; }));
+  Node& other = cluster.add("worker");
+  stopped.pause();
+  cluster.excuse(stopped.pid());
+  const auto begun_before = journal.read();
+  size_t held = 0;
+  for (const auto& [id, runs] : begun_before) held += !runs.back().ended;
+  ASSERT_GT(held, 0u);
+  std::this_thread::sleep_for(3 * Cluster::kLease);
+  stopped.resume();
+
+  const Account account = load.settle(cluster);
+  account.print("a worker stood still for three leases");
+  account.expect_nothing_lost();
+  EXPECT_GE(account.repeated, static_cast<int>(held));
+  // What it held then has the other one's outcome, whatever it said when it woke up.
+  for (const auto& [id, runs] : begun_before) {
+    if (runs.back().ended) continue;
+    const auto job = client.get(id);
+    ASSERT_TRUE(job.ok()) << job.status();
+    EXPECT_NE(job->outcome().result().find(std::to_string(other.pid())), std::string::npos)
+        << job->ShortDebugString();
+  }
+  ResultStream stream = client.watch({.job_id = counter->id()});
+  std::vector<std::string> chunks;
+  for (const Chunk& chunk : stream) chunks.push_back(chunk.bytes);
+  ASSERT_EQ(chunks.size(), size_t{kChunks}) << stream.status();
+  for (size_t i = 0; i < chunks.size(); ++i) EXPECT_EQ(chunks[i], std::to_string(i + 1));
+
+  // It knows, has given all of it up, and works again under a new name.
+  EXPECT_TRUE(eventually([&] {
+    return stopped.metric("weft_jobs_finished_total{type=\"noted\",outcome=\"lease_lost\"}") ==
+           static_cast<double>(held);
+  })) << stopped.metrics();
+  std::printf("figure: held %zu jobs when it was stopped; stale operations of it refused: %.0f\n",
+              held, cluster.sum("weft_store_stale_tokens_total"));
+  cluster.kill(other);
+  v1::JobSpec again;
+  again.set_type("noted");
+  again.set_payload(journal.payload(0));
+  const auto last = client.submit(again);
+  ASSERT_TRUE(last.ok()) << last.status();
+  ResultStream end = client.watch({.job_id = last->id(), .deadline_ms = 60'000});
+  for ([[maybe_unused]] const Chunk& chunk : end) {
+  }
+  ASSERT_TRUE(end.finished().has_value()) << end.status();
+  EXPECT_EQ(journal.read()[last->id()].back().pid, stopped.pid());
+}
+
+}  // namespace
+}  // namespace weft::testing

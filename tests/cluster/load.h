@@ -1,0 +1,80 @@
+// Load: many jobs submitted over several front ends while things break, and the account of what
+// became of them.
+#pragma once
+
+#include <atomic>
+#include <map>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <weft/client/client.h>
+
+#include "tests/cluster/cluster.h"
+#include "tests/cluster/journal.h"
+
+namespace weft::testing {
+
+// What a test must show of its jobs.
+struct Account {
+  int submitted = 0;
+  int acknowledged = 0;
+  int finished = 0;
+  int lost = 0;            // acknowledged, and unknown or without an end
+  int doubled = 0;         // seen with two different ends
+  int stale_accepted = 0;  // the end of an attempt that was not the job's last
+  int dead = 0;
+  int repeated = 0;     // jobs that began more than once…
+  int unexplained = 0;  // …though the process that began them before was not killed or stopped
+
+  void print(const char* what) const;
+  // Everything submitted has ended, once, with what its last attempt said.
+  void expect_nothing_lost() const;
+};
+
+// Submits `noted` jobs in batches from threads of its own, each to the front end of its turn, with
+// idempotency keys, until each is acknowledged.
+// Thread: one. Lifetime: stopped before the journal goes away.
+class Load {
+ public:
+  struct Options {
+    int jobs = 1000;
+    int threads = 4;
+    int batch = 10;
+    int64_t job_ms = 20;    // up to; of each job
+    int64_t spread_ms = 0;  // over which the submissions are spread
+    int64_t try_ms = 2000;  // of one call, before the next front end has its turn
+    int64_t give_up_ms = 60'000;
+  };
+  Load(const Cluster& cluster, const Journal& journal, Options options);
+  ~Load();
+
+  int acknowledged() const { return acknowledged_; }
+  // Notes the ends there are now, so that a second end of a job is seen later.
+  void look(Client& client);
+  // Waits until all are acknowledged and have ended, and counts.
+  Account settle(const Cluster& cluster);
+  std::vector<std::string> ids();
+
+ private:
+  void submit_share(int thread);
+  bool submit(std::vector<v1::JobSpec> specs, size_t turn);
+  // Nothing: it has not ended. Counts what is seen a second time and differently.
+  void note(const v1::Job& job);
+
+  const std::vector<std::string> front_ends_;
+  const Journal& journal_;
+  const Options options_;
+  std::atomic<int> acknowledged_ = 0;
+  std::atomic<bool> stop_ = false;
+
+  std::mutex mutex_;  // guards what follows
+  std::vector<std::string> ids_;
+  std::map<std::string, std::string> ends_;  // by job: its end as it was first seen
+  Account account_;
+
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace weft::testing

@@ -1,0 +1,185 @@
+// A Redis that dies, cannot be reached, or is another one afterwards: submissions are refused with
+// a time to try again, what runs goes on, and all of it settles once.
+#include <gmock/gmock.h>
+#include <grpcpp/grpcpp.h>
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <thread>
+
+#include <weft/base/limits.h>
+#include <weft/v1/job_service.grpc.pb.h>
+
+#include "tests/cluster/cluster.h"
+#include "tests/cluster/journal.h"
+#include "tests/cluster/load.h"
+#include "tests/support/redis_server.h"
+#include "tests/support/tcp_proxy.h"
+
+namespace weft::testing {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using ::testing::HasSubstr;
+using Clock = std::chrono::steady_clock;
+
+// Longer than a lease, and than a daemon waits for an answer of Redis. The long version:
+// WEFT_CLUSTER_FULL=1
+milliseconds outage() {
+  if (std::getenv("WEFT_CLUSTER_FULL") != nullptr) return seconds(60);
+  return milliseconds(limits::kRedisCommandMs) + seconds(1);
+}
+
+// One Submit as any client makes it, without a second try.
+grpc::Status submit_once(const std::string& server, const std::string& payload) {
+  const auto stub =
+      v1::JobService::NewStub(grpc::CreateChannel(server, grpc::InsecureChannelCredentials()));
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + seconds(30));
+  v1::SubmitRequest request;
+  request.mutable_spec()->set_type("noted");
+  request.mutable_spec()->set_payload(payload);
+  v1::SubmitResponse response;
+  return stub->Submit(&context, request, &response);
+}
+
+// Kills Redis twice under load.
+Account kill_redis(RedisProcess& redis, const char* what) {
+  const Journal journal;
+  Cluster cluster(redis.url());
+  for (int i = 0; i < 2; ++i) cluster.add("worker");
+  for (int i = 0; i < 2; ++i) cluster.add("frontend");
+  Load load(cluster, journal, {.jobs = 1000, .job_ms = 300, .spread_ms = 3000});
+  for (const int share : {3, 6}) {
+    EXPECT_TRUE(eventually([&] { return load.acknowledged() >= share * 100; }));
+    redis.kill();
+    std::this_thread::sleep_for(milliseconds(300));  // it is away for a while
+    redis.start();
+  }
+  const Account account = load.settle(cluster);
+  account.print(what);
+  return account;
+}
+
+TEST(Outage, ARedisThatSyncsAlwaysAndIsKilledLosesNothing) {
+  RedisProcess redis({.appendfsync = "always"});
+  kill_redis(redis, "kill -9 of Redis, appendfsync always").expect_nothing_lost();
+}
+
+// It may lose what was acknowledged in its last seconds, and with that the knowledge that a job has
+// ended; but no job ends twice with different ends that anybody could see, unless the first was
+// among what was lost.
+TEST(Outage, ARedisThatSyncsEverySecondAndIsKilledLosesAtMostItsLastSeconds) {
+  RedisProcess redis({.appendfsync = "everysec"});
+  const Account account = kill_redis(redis, "kill -9 of Redis, appendfsync everysec");
+  EXPECT_EQ(account.acknowledged, account.submitted);
+  // Two kills, each with what was acknowledged within two seconds at the load's pace.
+  EXPECT_LE(account.lost, 2 * account.submitted * 2 / 3);
+  EXPECT_EQ(account.finished + account.lost, account.submitted);
+  EXPECT_EQ(account.stale_accepted, 0);
+  EXPECT_EQ(account.dead, 0);
+}
+
+TEST(Outage, WhileRedisCannotBeReachedSubmissionsAreRefusedAndJobsGoOn) {
+  constexpr int kJobs = 50;
+  const Journal journal;
+  RedisProcess redis({.tcp = true});
+  TcpProxy network(redis.port());
+  Cluster cluster("redis://127.0.0.1:" + std::to_string(network.port()));
+  Node& front = cluster.add("frontend");
+  Node& worker = cluster.add("worker");
+  Load load(cluster, journal, {.jobs = kJobs, .threads = 1, .job_ms = 3000, .try_ms = 20'000});
+  ASSERT_TRUE(eventually([&] { return journal.read().size() == kJobs; }));
+
+  network.hold_all();
+  const auto begin = Clock::now();
+  const grpc::Status refused = submit_once(front.address(), journal.payload(0));
+  EXPECT_EQ(refused.error_code(), grpc::StatusCode::UNAVAILABLE) << refused.error_message();
+  EXPECT_THAT(refused.error_details(), HasSubstr("google.rpc.RetryInfo"));
+  std::printf("figure: refused after %lld ms without an answer of Redis: %s\n",
+              static_cast<long long>((Clock::now() - begin) / milliseconds(1)),
+              refused.error_message().c_str());
+  // From now on it knows, and says so at once.
+  EXPECT_TRUE(eventually([&] { return front.metric("weft_store_healthy") == 0; }));
+  EXPECT_EQ(submit_once(front.address(), journal.payload(0)).error_code(),
+            grpc::StatusCode::UNAVAILABLE);
+  // What runs comes to its end meanwhile.
+  EXPECT_TRUE(eventually([&] {
+    for (const auto& [id, runs] : journal.read()) {
+      if (!runs.back().ended) return false;
+    }
+    return true;
+  }));
+  std::this_thread::sleep_until(begin + outage());
+  network.resume();
+
+  const Account account = load.settle(cluster);
+  account.print("Redis unreachable");
+  account.expect_nothing_lost();
+  EXPECT_EQ(account.repeated, 0) << "nothing was taken from a worker that could not renew";
+  EXPECT_TRUE(eventually([&] { return worker.metric("weft_resident_jobs") == 0; }));
+  EXPECT_TRUE(eventually([&] { return submit_once(front.address(), journal.payload(0)).ok(); }));
+}
+
+// A worker whose commands arrive but who hears nothing: it must find that out by itself.
+TEST(Outage, AHalfOpenConnectionIsGivenUpAndItsJobsHaveOneEnd) {
+  constexpr int kJobs = 50;
+  const Journal journal;
+  RedisProcess redis({.tcp = true});
+  TcpProxy network(redis.port());
+  Cluster far("redis://127.0.0.1:" + std::to_string(network.port()));
+  Cluster near(redis.url());
+  near.add("frontend");
+  Node& deaf = far.add("worker");
+  Load load(near, journal, {.jobs = kJobs, .threads = 1, .job_ms = 2000, .try_ms = 20'000});
+  ASSERT_TRUE(eventually([&] { return journal.read().size() == kJobs; }));
+  near.add("worker");
+  near.excuse(deaf.pid());  // it loses its lease
+
+  network.hold(TcpProxy::kToClient);
+  const auto begin = Clock::now();
+  EXPECT_TRUE(eventually([&] { return deaf.metric("weft_store_healthy") == 0; }));
+  std::this_thread::sleep_until(begin + milliseconds(limits::kRedisCommandMs));
+  network.resume();
+
+  const Account account = load.settle(near);
+  account.print("half-open connection");
+  account.expect_nothing_lost();
+  EXPECT_TRUE(eventually([&] { return deaf.metric("weft_store_healthy") == 1; }));
+  EXPECT_TRUE(eventually([&] { return deaf.metric("weft_resident_jobs") == 0; }));
+}
+
+// The replica has none of the scripts, and at first it refuses to write.
+TEST(Outage, AReplicaThatTakesOverIsGoneOnWith) {
+  constexpr int kJobs = 300;
+  const Journal journal;
+  RedisProcess primary({.tcp = true});
+  RedisProcess replica({.tcp = true});
+  const std::string port = std::to_string(primary.port());
+  ASSERT_EQ(replica.command({"REPLICAOF", "127.0.0.1", port}), "OK");
+  ASSERT_TRUE(replica.await_field("master_link_status", "up"));
+  Cluster cluster(primary.url());
+  for (int i = 0; i < 2; ++i) cluster.add("worker");
+  cluster.add("frontend");
+  Load load(cluster, journal, {.jobs = kJobs, .job_ms = 3000});
+  ASSERT_TRUE(eventually([&] { return load.acknowledged() == kJobs; }));
+  // Everything acknowledged has arrived there; more would be Redis' own loss.
+  ASSERT_EQ(primary.command({"WAIT", "1", "10000"}), "1");
+  primary.kill();
+  ASSERT_EQ(replica.command({"CONFIG", "SET", "port", port}), "OK");
+  std::this_thread::sleep_for(milliseconds(500));  // the daemons meet it while it only reads
+  ASSERT_EQ(replica.command({"REPLICAOF", "NO", "ONE"}), "OK");
+
+  const Account account = load.settle(cluster);
+  account.print("a promoted replica");
+  account.expect_nothing_lost();
+  std::printf("counts: refusals met: READONLY %.0f, NOSCRIPT %.0f\n",
+              cluster.sum("weft_redis_refusals_total{kind=\"READONLY\"}"),
+              cluster.sum("weft_redis_refusals_total{kind=\"NOSCRIPT\"}"));
+}
+
+}  // namespace
+}  // namespace weft::testing

@@ -88,6 +88,7 @@ inline constexpr int64_t kFreeDiskCheckMs = 250;    // the disk is asked this of
 inline constexpr int64_t kLeaseMs = 15'000;         // a worker unheard of for so long is dead
 inline constexpr int64_t kRenewMs = 5000;           // three tries before that
 inline constexpr int64_t kKeeperRenewMs = 30'000;   // a held loop's lease is renewed this long
+inline constexpr int64_t kKeeperCallMs = 500;       // the server has to answer one such renewal
 inline constexpr int64_t kForeignTypeMs = 600'000;  // a job no live worker can run goes dead
 inline constexpr size_t kWorkers = 10'000;          // processes that share a store
 inline constexpr size_t kExpireBatch = 500;         // jobs of a dead worker requeued by one call

@@ -35,6 +35,7 @@ void EventLoop::run_until_done(const bool& done) {
   set_busy_since(now_ns_);
   while (!done) {
     run_ready();
+    deliver_urgent();
     mailbox_.drain();
     const bool poll_due = ++turns_since_poll_ >= limits::kTurnsPerPoll ||
                           resumes_since_poll_ >= limits::kResumesPerPoll;
@@ -87,7 +88,10 @@ void EventLoop::run_ready() {
     for (size_t i = shuffled_.size(); i > 1; --i) {
       std::swap(shuffled_[i - 1], shuffled_[shuffle_->below(i)]);
     }
-    for (ReadyTask task : shuffled_) run_task(task);
+    for (ReadyTask task : shuffled_) {
+      deliver_urgent();
+      run_task(task);
+    }
     shuffled_.clear();
     return;
   }
@@ -99,6 +103,7 @@ void EventLoop::run_ready() {
       __builtin_prefetch(static_cast<char*>(soon.frame) + 64);
       __builtin_prefetch(soon.context);
     }
+    deliver_urgent();
     run_task(ready_.pop_front());
   }
 }

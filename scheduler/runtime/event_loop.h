@@ -66,7 +66,8 @@ struct EventLoopStats {
   Histogram lag;
 };
 
-// Thread: all members belong to the thread that made the loop, except post(). One loop a thread.
+// Thread: all members belong to the thread that made the loop, except post() and post_urgent().
+// One loop a thread.
 class EventLoop {
  public:
   explicit EventLoop(EventLoopOptions options = {});
@@ -97,6 +98,18 @@ class EventLoop {
   // Thread: any. Delivers `mail` on the loop thread.
   void post(Mail& mail) {
     if (mailbox_.post(&mail)) poller_.wake();
+  }
+  // Thread: any. Delivers `mail` on the loop thread before it resumes another task, even those that
+  // were ready before. One at a time: it replaces what was not delivered yet.
+  void post_urgent(Mail& mail) {
+    urgent_.store(&mail, std::memory_order_release);
+    poller_.wake();
+  }
+  // `mail` is not delivered any more. Whoever posts it has been stopped before.
+  void withdraw_urgent(Mail& mail) {
+    check_thread();
+    Mail* posted = &mail;
+    urgent_.compare_exchange_strong(posted, nullptr);
   }
   // Work that other threads owe the loop: while there is any, virtual time stands still.
   void begin_external() {
@@ -181,6 +194,11 @@ class EventLoop {
   void set_busy_since(int64_t now_ns) { busy_since_ns_.store(now_ns, std::memory_order_relaxed); }
   void run_ready();
   void run_task(ReadyTask task);
+  void deliver_urgent() {
+    if (urgent_.load(std::memory_order_relaxed) == nullptr) [[likely]]
+      return;
+    if (Mail* mail = urgent_.exchange(nullptr, std::memory_order_acquire)) mail->deliver();
+  }
   void run_timers();
   void run_hooks();
   void wait();
@@ -200,6 +218,7 @@ class EventLoop {
   // Others read it too, so it is written atomically; the loop's own reads need no more than that.
   TaskContext* running_ = nullptr;
   std::atomic<int64_t> busy_since_ns_{kIdle};
+  std::atomic<Mail*> urgent_{nullptr};
   std::coroutine_handle<> next_;
   std::coroutine_handle<> finished_;
   size_t tasks_ = 0;

@@ -3,6 +3,7 @@
 #include <bit>
 
 #include <weft/runtime/sleep.h>
+#include <weft/store/job_record.h>
 #include <weft/stream/hub_impl.h>
 #include <weft/stream/producer.h>
 #include <weft/stream/producer_impl.h>
@@ -180,6 +181,8 @@ void ProducerImpl::on_stored(const ChunkBlock& block) {
   update();
 }
 
+void ProducerImpl::abandon() { on_refused(stale_token(token_)); }
+
 void ProducerImpl::on_refused(const Status& why) {
   refused_ = why;
   in_flight_ = nullptr;
@@ -218,6 +221,7 @@ bool Producer::must_wait() const { return impl_->must_wait(); }
 Task<void> Producer::wait_for_room() { return impl_->wait_for_room(); }
 Status Producer::push(std::string_view chunk) { return impl_->push(chunk); }
 Task<Status> Producer::flush() { return impl_->flush(); }
+void Producer::abandon() { impl_->abandon(); }
 const Status& Producer::failed() const { return impl_->failed(); }
 uint64_t Producer::last_sequence() const { return impl_->last_sequence(); }
 

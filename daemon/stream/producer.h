@@ -41,6 +41,8 @@ class Producer {
   // Returns when everything pushed is stored. Errors: ABORTED, the token is stale; NOT_FOUND, the
   // job was removed; else this attempt's chunks cannot be stored, those of another one may be.
   Task<Status> flush();
+  // The job is another's: nothing more of it is sent to the store, and flush() says ABORTED.
+  void abandon();
   // Not OK: the stream can hold no more and no room can be made, so the job cannot end well.
   const Status& failed() const;
   // Of the newest chunk pushed; 0: none.

@@ -38,6 +38,7 @@ class ProducerImpl final : public ListNode<ProducerImpl>, private Timer {
   ChunkBlockPtr next_block();
   void on_stored(const ChunkBlock& block);
   void on_refused(const Status& why);
+  void abandon();
   // The stream can hold no more: ends the attempt.
   void fail(Status why);
   const Status& failed() const { return failed_; }

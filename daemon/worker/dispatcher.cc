@@ -1,4 +1,5 @@
 // The worker's one conversation with the store.
+#include <absl/container/flat_hash_set.h>
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
@@ -18,7 +19,11 @@ constexpr std::chrono::milliseconds kHandBackPause(500);
 
 Dispatcher::Dispatcher(Store& store, JobStarter& starter, size_t concurrency,
                        DispatcherOptions options)
-    : store_(store), starter_(starter), options_(std::move(options)), slots_(concurrency, wake_) {}
+    : store_(store),
+      starter_(starter),
+      options_(std::move(options)),
+      worker_(options_.worker),
+      slots_(concurrency, wake_) {}
 
 Dispatcher::~Dispatcher() { EventLoop::current()->disarm(*this); }
 
@@ -36,7 +41,7 @@ Task<void> Dispatcher::run() {
   affinity_.check();
   std::chrono::milliseconds delay = kRetryMin;
   while (!draining_ || resident_ > 0 || pending() > 0) {
-    if (pending() == 0 && wanted() == 0) {
+    if (pending() == 0 && wanted() == 0 && !reconcile_) {
       wake_.reset();
       co_await wake_.wait();
       continue;
@@ -47,6 +52,8 @@ Task<void> Dispatcher::run() {
       Task<bool> settle = settle_and_take();
       available = co_await settle;
     }
+    // Last: an answer that was lost has been given again by now.
+    if (available && reconcile_) available = co_await hand_back_unknown();
     store_down_ = !available;
     if (available) {
       delay = kRetryMin;
@@ -60,7 +67,8 @@ Task<void> Dispatcher::run() {
 }
 
 Task<bool> Dispatcher::settle_and_take() {
-  TakeRequest request{options_.worker, options_.worker_name, slots_.reserve(wanted())};
+  const Incarnation asking = worker_;
+  TakeRequest request{asking, options_.worker_name, slots_.reserve(wanted())};
   if (settlements_.empty() && request.max_jobs == 0) co_return true;
   const size_t asked = request.max_jobs;
   // The slots are taken before the answer, so that the jobs it brings can start at once.
@@ -80,12 +88,18 @@ Task<bool> Dispatcher::settle_and_take() {
   StatusOr<Taken> taken = co_await call;
   if (!taken.ok()) {
     work_likely_ = work_likely_ || asked > 0;
-    settlements_.insert(settlements_.begin(), telling.begin(), telling.end());
+    if (asking == worker_) {
+      settlements_.insert(settlements_.begin(), telling.begin(), telling.end());
+    } else {
+      forget_stale(telling.size());
+    }
     if (asked > 0) starter_.after_take();
     co_return false;
   }
   for (size_t i = 0; i < telling.size(); ++i) conclude(telling[i], taken->settled[i]);
   work_likely_ = work_likely_ || (asked > 0 && taken->jobs.size() == asked);
+  // What was taken under a lease that is gone is not ours.
+  if (asking != worker_) taken->jobs.clear();
   starter_.on_taken_readers(std::move(taken->readers));
   for (v1::Job& job : taken->jobs) {
     ++resident_;
@@ -106,7 +120,7 @@ Task<bool> Dispatcher::release_all() {
   for (size_t i = 0; i < tokens.size(); ++i) {
     if (answers[i].code() == StatusCode::kUnavailable) {
       available = false;
-      releases_.push_back(std::move(tokens[i]));
+      give_back(std::move(tokens[i]));
       continue;
     }
     ++(answers[i].ok() ? stats_.released : stats_.stale);
@@ -135,7 +149,7 @@ void Dispatcher::conclude(const Settlement& settlement, const Status& answer) {
       // The job must not stay with a worker that has forgotten it.
       spdlog::error("job {}: its end cannot be stored, so it is handed back: {}",
                     settlement.token.job_id, from_absl(answer.message()));
-      releases_.push_back(settlement.token);
+      give_back(settlement.token);
       pause();
   }
 }
@@ -150,6 +164,57 @@ void Dispatcher::release(Token token) {
   affinity_.check();
   releases_.push_back(std::move(token));
   wake_.set();
+}
+
+void Dispatcher::give_back(Token token) {
+  if (token.worker != worker_) return forget_stale(1);
+  releases_.push_back(std::move(token));
+}
+
+void Dispatcher::forget_stale(size_t count) {
+  stats_.stale += count;
+  resident_ -= count;
+}
+
+void Dispatcher::lose_lease(Incarnation next) {
+  affinity_.check();
+  worker_ = next;
+  forget_stale(pending());
+  settlements_.clear();
+  releases_.clear();
+  work_likely_ = true;
+  wake_.set();
+}
+
+void Dispatcher::reconcile() {
+  affinity_.check();
+  reconcile_ = true;
+  wake_.set();
+}
+
+// Nothing is on its way meanwhile: this worker has one call to the store at a time.
+Task<bool> Dispatcher::hand_back_unknown() {
+  reconcile_ = false;
+  Task<StatusOr<std::vector<Token>>> call = store_.held();
+  const StatusOr<std::vector<Token>> held = co_await call;
+  if (!held.ok()) {
+    reconcile_ = true;
+    co_return false;
+  }
+  absl::flat_hash_set<absl::string_view> ending;
+  for (const Settlement& settlement : settlements_) ending.insert(to_absl(settlement.token.job_id));
+  for (const Token& token : releases_) ending.insert(to_absl(token.job_id));
+  size_t unknown = 0;
+  for (const Token& token : *held) {
+    const bool known = starter_.runs(token) || ending.contains(to_absl(token.job_id));
+    if (token.worker != worker_ || known) continue;
+    ++unknown;
+    ++resident_;  // until it is handed back
+    releases_.push_back(token);
+  }
+  if (unknown > 0)
+    spdlog::warn("{} jobs were taken without our hearing of it: handed back", unknown);
+  co_return true;
 }
 
 void Dispatcher::drop() {

@@ -37,6 +37,8 @@ class JobStarter {
   virtual void before_take(TakeRequest& request) = 0;
   // Who reads the streams of jobs about to be started, in other processes.
   virtual void on_taken_readers(std::vector<RemoteReaders> readers) = 0;
+  // This attempt has been started and is not over.
+  virtual bool runs(const Token& token) const = 0;
   virtual void start(v1::Job job) = 0;
   // Every job of the take was started.
   virtual void after_take() = 0;
@@ -65,6 +67,11 @@ class Dispatcher final : private Timer {
   void release(Token token);
   // The attempt ended and there is nothing to tell.
   void drop();
+  // The jobs that this worker holds are others' now, and it is `next` from here on: forgets what
+  // was to be told of them.
+  void lose_lease(Incarnation next);
+  // Answers may have been lost: asks the store what it thinks runs here, and hands back the rest.
+  void reconcile();
   // An attempt's record, with its payload, is gone.
   void forget(const v1::Job& job);
 
@@ -77,6 +84,7 @@ class Dispatcher final : private Timer {
   Slots& slots() { return slots_; }
   size_t resident() const { return resident_; }
   size_t resident_bytes() const { return resident_bytes_; }
+  Incarnation worker() const { return worker_; }
   size_t pending() const { return settlements_.size() + releases_.size(); }
   const DispatcherStats& stats() const { return stats_; }
 
@@ -84,6 +92,9 @@ class Dispatcher final : private Timer {
   size_t wanted() const;
   Task<bool> settle_and_take();
   Task<bool> release_all();
+  Task<bool> hand_back_unknown();
+  void give_back(Token token);
+  void forget_stale(size_t count);
   void conclude(const Settlement& settlement, const Status& answer);
   void fire() override;
 
@@ -91,6 +102,7 @@ class Dispatcher final : private Timer {
   Store& store_;
   JobStarter& starter_;
   const DispatcherOptions options_;
+  Incarnation worker_;
   Event wake_;
   Slots slots_;
   std::vector<Settlement> settlements_;
@@ -98,6 +110,7 @@ class Dispatcher final : private Timer {
   size_t resident_ = 0;        // taken, and the store does not know yet how they ended
   size_t resident_bytes_ = 0;  // payloads of running attempts
   bool paused_ = false;
+  bool reconcile_ = false;
   bool store_down_ = false;  // the last call to it failed
   bool work_likely_ = true;  // at the start the store may hold jobs from before
   bool draining_ = false;

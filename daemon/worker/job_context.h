@@ -87,6 +87,7 @@ class JobContext : public ListNode<JobContext> {
   // Puts sends that were stored earlier into the inbox. Errors: as StreamStore::read_sends.
   Task<Status> load_sends();
   void on_send(uint64_t number, const std::string& value);
+  uint64_t newest_send() const { return newest_send_; }
   bool has_sends() const { return !inbox_.empty(); }
   std::optional<std::string> take_send();
   Task<std::optional<std::string>> receive();

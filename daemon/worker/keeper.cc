@@ -19,6 +19,7 @@ constexpr int64_t kLongestPeriodMs = 1000;
 std::chrono::milliseconds period_of(const KeeperOptions& options) {
   int64_t ms = std::min(options.stall_ms / 4, kLongestPeriodMs);
   if (options.watchdog_ms > 0) ms = std::min(ms, options.watchdog_ms / 6);
+  if (options.lease) ms = std::min(ms, options.renew_ms / 8);
   return std::chrono::milliseconds(std::max<int64_t>(ms, 1));
 }
 
@@ -27,7 +28,7 @@ int64_t monotonic_ns() { return RealClock::instance().monotonic_ns(); }
 }  // namespace
 
 Keeper::Keeper(EventLoop& loop, KeeperOptions options)
-    : options_(std::move(options)), probe_(loop), thread_([this] { run(); }) {}
+    : loop_(loop), options_(std::move(options)), probe_(loop), thread_([this] { run(); }) {}
 
 Keeper::~Keeper() {
   {
@@ -36,6 +37,7 @@ Keeper::~Keeper() {
   }
   wake_.notify_all();
   thread_.join();
+  loop_.withdraw_urgent(lease_gone_);
 }
 
 KeeperStats Keeper::stats() const {
@@ -76,6 +78,26 @@ void Keeper::look(int64_t now_ns) {
     fed_ns_ = now_ns;
     options_.feed_watchdog();
   }
+  // The loop's own last renewal may be as old as renew_ms by then.
+  if (options_.lease && held_ns >= options_.renew_ms * kMs / 2) keep_lease(now_ns);
+}
+
+void Keeper::keep_lease(int64_t now_ns) {
+  if (now_ns - renewed_ns_ < options_.renew_ms * kMs) return;
+  const int64_t since_ns = stretch_.since_ns;
+  const bool renew = now_ns - since_ns < options_.renew_limit_ms * kMs;
+  if (!renew && !stretch_.lease_left) {
+    stretch_.lease_left = true;
+    spdlog::error(
+        "the loop is held for {} ms: its lease is not renewed any more, so that others can run its "
+        "jobs",
+        (now_ns - since_ns) / kMs);
+  }
+  renewed_ns_ = now_ns;
+  const LeaseState state = options_.lease(renew);
+  if (state == LeaseState::kGone) loop_.post_urgent(lease_gone_);
+  std::lock_guard lock(mutex_);
+  if (renew && state == LeaseState::kHeld) ++stats_.renewals;
 }
 
 void Keeper::begin(int64_t since_ns, int64_t now_ns) {

@@ -19,6 +19,9 @@
 namespace weft {
 
 using internal::JobContext;
+namespace {
+constexpr size_t kLookedAtAtOnce = 64;  // jobs that the store is asked about
+}  // namespace
 
 class WorkerEngine::Impl final : public JobStarter, public internal::JobObserver, private Timer {
  public:
@@ -27,6 +30,7 @@ class WorkerEngine::Impl final : public JobStarter, public internal::JobObserver
       : store_(store),
         hub_(hub),
         options_(std::move(options)),
+        job_types_(store.shared() ? registry.types() : std::vector<std::string>()),
         types_(registry),
         dispatcher_(store, *this, options_.concurrency,
                     DispatcherOptions{options_.incarnation, options_.name, options_.max_resident,
@@ -43,12 +47,15 @@ class WorkerEngine::Impl final : public JobStarter, public internal::JobObserver
   void on_finished(const v1::Job& job) { hub_.on_finished(job); }
   void on_send(const std::string& job_id, uint64_t number, const std::string& value);
   void on_readers(const RemoteReaders& readers);
-  void on_resync() { hub_.on_resync(); }
+  void on_resync();
+  void on_lease_lost(Incarnation next);
   StreamHub& hub() { return hub_; }
+  Incarnation incarnation() const { return dispatcher_.worker(); }
 
  private:
   void before_take(TakeRequest& request) override;
   void on_taken_readers(std::vector<RemoteReaders> readers) override;
+  bool runs(const Token& token) const override { return find(token) != nullptr; }
   void start(v1::Job job) override;
   void after_take() override;
   void on_start(JobContext& context) override;
@@ -59,11 +66,16 @@ class WorkerEngine::Impl final : public JobStarter, public internal::JobObserver
   Task<void> attempt(std::shared_ptr<JobContext> context);
   void conclude(JobContext& context, const AttemptRun& run);
   Task<void> save_progress();
+  Task<void> look_again();
+  Task<void> look_at(Token token);
+  JobContext* find(const Token& token) const;
+  void lose(JobContext& context);
   std::shared_ptr<Executor::Lane> lane_of(const std::string& queue);
 
   Store& store_;
   StreamHub& hub_;
   const WorkerOptions options_;
+  const std::vector<std::string> job_types_;  // of a shared store only these are taken
   JobTypes types_;
   LimitedKind suspects_{1};  // a second one at its side could be blamed for its deaths
   Dispatcher dispatcher_;
@@ -79,6 +91,7 @@ class WorkerEngine::Impl final : public JobStarter, public internal::JobObserver
   EarlyReaders early_readers_;
   IntrusiveList<JobContext, JobContext> new_progress_;
   Event progress_came_;
+  Event news_missed_;
 };
 
 namespace {
@@ -119,6 +132,7 @@ Task<void> WorkerEngine::Impl::run() {
     } in_use{group_};
     group_ = &group;
     group.start([this] { return save_progress(); }).set_name("worker: progress");
+    group.start([this] { return look_again(); }).set_name("worker: looks again");
     co_await dispatcher_.run();
     group.cancel(CancelReason::kShutdown);
   };
@@ -127,7 +141,7 @@ Task<void> WorkerEngine::Impl::run() {
 }
 
 void WorkerEngine::Impl::start(v1::Job job) {
-  Token token(job.spec().id(), job.attempt(), options_.incarnation);
+  Token token(job.spec().id(), job.attempt(), dispatcher_.worker());
   std::shared_ptr<Executor::Lane> lane = lane_of(job.spec().queue());
   auto context =
       std::make_shared<JobContext>(host_, std::move(job), std::move(token), std::move(lane));
@@ -161,6 +175,7 @@ void WorkerEngine::Impl::before_take(TakeRequest& request) {
     request.type_room.push_back(TypeRoom(type->handler->type, type->kind.offer()));
   }
   request.suspect = suspects_.offer() > 0;
+  request.types = job_types_;
 }
 
 void WorkerEngine::Impl::after_take() {
@@ -186,7 +201,9 @@ Task<void> WorkerEngine::Impl::attempt(std::shared_ptr<JobContext> context) {
 }
 
 void WorkerEngine::Impl::conclude(JobContext& context, const AttemptRun& run) {
-  AttemptEnd end = end_of(context, context.type->handler, run);
+  const bool ours = context.token().worker == dispatcher_.worker();
+  AttemptEnd end = ours ? end_of(context, context.type->handler, run)
+                        : AttemptEnd(AttemptEnd::Verb::kDrop);  // it went with the lease
   const uint64_t last_sequence = context.producer()->last_sequence();
   context.end();
   std::optional<int64_t> ran_ns;
@@ -253,6 +270,73 @@ void WorkerEngine::Impl::on_readers(const RemoteReaders& readers) {
   } else if (taking_) {
     early_readers_.add(readers, EarlyReaders::kNewer);
   }
+}
+
+JobContext* WorkerEngine::Impl::find(const Token& token) const {
+  const auto found = running_.find(to_absl(token.job_id));
+  return found != running_.end() && found->second->token() == token ? found->second : nullptr;
+}
+
+void WorkerEngine::Impl::on_resync() {
+  hub_.on_resync();
+  dispatcher_.reconcile();
+  news_missed_.set();
+}
+
+// Asks for what it was not told about the jobs that run.
+Task<void> WorkerEngine::Impl::look_again() {
+  for (;;) {
+    co_await news_missed_.wait();
+    news_missed_.reset();
+    std::vector<Token> tokens;
+    tokens.reserve(running_.size());
+    for (const auto& [id, context] : running_) tokens.push_back(context->token());
+    for (size_t begin = 0; begin < tokens.size(); begin += kLookedAtAtOnce) {
+      const size_t end = std::min(tokens.size(), begin + kLookedAtAtOnce);
+      auto batch = [&](TaskGroup& group) -> Task<void> {
+        for (size_t i = begin; i < end; ++i) {
+          group.start([this](Token token) { return look_at(std::move(token)); }, tokens[i]);
+        }
+        co_return;
+      };
+      co_await with_group(batch);
+    }
+  }
+}
+
+Task<void> WorkerEngine::Impl::look_at(Token token) {
+  Task<StatusOr<v1::Job>> get = store_.get(token.job_id, false);
+  const StatusOr<v1::Job> job = co_await get;
+  JobContext* context = find(token);
+  // While the store is unavailable there is nothing to learn, and more news to miss.
+  if (context == nullptr || (!job.ok() && job.status().code() != StatusCode::kNotFound)) co_return;
+  if (!job.ok() || job->state() != v1::JOB_STATE_RUNNING || job->attempt() != token.attempt) {
+    spdlog::warn("job {} is another's now: it is cancelled here", token.job_id);
+    lose(*context);
+    co_return;
+  }
+  if (job->cancel_requested()) on_cancel_requested(token.job_id, job->cancel_reason());
+  if (job->last_send() <= context->newest_send()) co_return;
+  Task<StatusOr<std::vector<StoredSend>>> read =
+      store_.read_sends(token.job_id, context->newest_send());
+  const StatusOr<std::vector<StoredSend>> sends = co_await read;
+  context = find(token);
+  if (context == nullptr || !sends.ok()) co_return;
+  for (const StoredSend& send : *sends) context->on_send(send.number, send.value);
+}
+
+void WorkerEngine::Impl::lose(JobContext& context) {
+  context.producer()->abandon();
+  context.scope().cancel(CancelReason::kLeaseLost);
+}
+
+void WorkerEngine::Impl::on_lease_lost(Incarnation next) {
+  dispatcher_.lose_lease(next);
+  if (!running_.empty()) {
+    spdlog::warn("the lease is lost: {} jobs are others' now and are cancelled here",
+                 running_.size());
+  }
+  for (const auto& [id, context] : running_) lose(*context);
 }
 
 void WorkerEngine::Impl::on_start(JobContext& context) {
@@ -349,6 +433,7 @@ Task<void> WorkerEngine::run() { return impl().run(); }
 void WorkerEngine::drain(std::chrono::nanoseconds grace) { impl().drain(grace); }
 WorkerStats WorkerEngine::stats() const { return impl().stats(); }
 WorkerMetrics WorkerEngine::metrics() const { return impl().metrics(); }
+Incarnation WorkerEngine::incarnation() const { return impl().incarnation(); }
 
 void WorkerEngine::on_work() { impl().on_work(); }
 void WorkerEngine::on_cancel_requested(const std::string& job_id, const std::string& reason) {
@@ -374,5 +459,6 @@ void WorkerEngine::on_readers_detached(const std::string& job_id, uint64_t first
   impl().hub().on_readers_detached(job_id, first_sequence);
 }
 void WorkerEngine::on_resync() { impl().on_resync(); }
+void WorkerEngine::on_lease_lost(Incarnation next) { impl().on_lease_lost(next); }
 
 }  // namespace weft

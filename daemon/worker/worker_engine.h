@@ -58,6 +58,8 @@ class WorkerEngine final : public StoreListener {
   // A second call can shorten the grace.
   void drain(std::chrono::nanoseconds grace);
   WorkerStats stats() const;
+  // Of this process start, until a lease was lost: then another one each time.
+  Incarnation incarnation() const;
   // Copies what was counted by type: for a page that is read now and then.
   WorkerMetrics metrics() const;
 
@@ -73,6 +75,7 @@ class WorkerEngine final : public StoreListener {
   void on_readers(const RemoteReaders& readers) override;
   void on_readers_detached(const std::string& job_id, uint64_t first_sequence) override;
   void on_resync() override;
+  void on_lease_lost(Incarnation next) override;
 
  private:
   class Impl;

@@ -9,9 +9,13 @@
 #include <charconv>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
+#include <string_view>
 #include <thread>
+#include <utility>
 
 #include <weft/base/suggest.h>
+#include <weft/store/redis/redis_server.h>
 
 namespace weft {
 namespace {
@@ -19,6 +23,9 @@ namespace {
 constexpr size_t kExecutorThreadsMax = 256;
 constexpr size_t kResidentMax = 10'000'000;
 constexpr int64_t kGraceSecondsMax = 86'400;
+constexpr int64_t kLeaseSecondsMax = 3600;
+constexpr size_t kPasswordBytes = 512;  // as long as Redis takes them
+constexpr size_t kPrefixBytes = 64;
 
 struct Option {
   std::string flag;         // --listen
@@ -27,6 +34,22 @@ struct Option {
   std::string help;
   std::function<void(const std::string& name, const std::string& text)> read;
 };
+
+// The part of a store's URL that is its password, with the colon before it: [begin, end).
+std::pair<size_t, size_t> password_in(std::string_view url) {
+  const size_t scheme = url.find("://");
+  if (scheme == std::string_view::npos) return {0, 0};
+  const size_t login = scheme + 3;
+  const size_t end = url.substr(0, url.find('/', login)).rfind('@');
+  const size_t colon = url.find(':', login);
+  if (end == std::string_view::npos || colon > end) return {0, 0};
+  return {colon, end};
+}
+
+std::string without_password(const std::string& url) {
+  const auto [begin, end] = password_in(url);
+  return std::string(url).erase(begin, end - begin);
+}
 
 class Parser {
  public:
@@ -42,6 +65,10 @@ class Parser {
   void read_number(const std::string& name, const std::string& text, T low, T high, T& number);
   void read_log_level(const std::string& name, const std::string& text);
   void read_role(const std::string& name, const std::string& text);
+  void read_store(const std::string& name, const std::string& text);
+  void read_prefix(const std::string& name, const std::string& text);
+  void read_password_file(const std::string& name, const std::string& text);
+  void check_together();
   void add_root(const std::string& name, const std::string& text);
   void add_host(const std::string& name, const std::string& text);
   void add_program(const std::string& name, const std::string& text);
@@ -53,6 +80,7 @@ class Parser {
   ParsedConfig& parsed_;
   const Environment& environment_;
   std::vector<Option> options_;
+  bool password_file_ = false;  // one was given and read
 };
 
 std::string strip_dashes(const std::string& flag) {
@@ -119,10 +147,73 @@ void Parser::add_root(const std::string& name, const std::string& text) {
 }
 
 void Parser::read_role(const std::string& name, const std::string& text) {
-  if (text != "all" && text != "frontend") {
-    return error(name + ": '" + text + "' is not a role: use all or frontend");
+  if (text != "all" && text != "frontend" && text != "worker") {
+    return error(name + ": '" + text + "' is not a role: use all, frontend or worker");
   }
-  parsed_.config.run_jobs = text == "all";
+  parsed_.config.run_jobs = text != "frontend";
+  parsed_.config.accept_jobs = text != "worker";
+}
+
+void Parser::read_store(const std::string& name, const std::string& text) {
+  if (text.empty()) {
+    return error(name + " needs a value: sqlite:PATH, memory: or redis://HOST:PORT");
+  }
+  parsed_.config.store = text;
+  if (!is_shared_store(text)) return;
+  if (text.starts_with("redis://") && text.find('@', text.find('/', 8)) != std::string::npos) {
+    return error(name + ": the URL has a '/' before its '@': write one in a password as %2F");
+  }
+  parsed_.config.store = without_password(text);
+  const StatusOr<RedisServer> server = parse_redis_url(text);
+  if (!server.ok()) return error(name + ": " + std::string(from_absl(server.status().message())));
+  parsed_.config.store_password = server->password;
+}
+
+void Parser::read_prefix(const std::string& name, const std::string& text) {
+  const bool good =
+      text.size() <= kPrefixBytes &&
+      text.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") ==
+          std::string::npos;
+  if (!good || text.empty()) {
+    return error(name + ": '" + text + "' is not a prefix: use at most " +
+                 std::to_string(kPrefixBytes) + " letters, digits, points, dashes and underscores");
+  }
+  parsed_.config.store_prefix = text;
+}
+
+void Parser::read_password_file(const std::string& name, const std::string& text) {
+  std::ifstream file(text, std::ios::binary);
+  std::string password(kPasswordBytes + 2, '\0');  // and an end of line
+  file.read(password.data(), static_cast<std::streamsize>(password.size()));
+  if (file.bad() || (file.fail() && !file.eof())) {
+    return error(name + ": '" + text + "' cannot be read: name a file with the password in it");
+  }
+  password.resize(static_cast<size_t>(file.gcount()));
+  password.resize(password.find_last_not_of("\r\n") + 1);
+  if (password.empty() || password.size() > kPasswordBytes) {
+    return error(name + ": '" + text + "' holds no password of 1 to " +
+                 std::to_string(kPasswordBytes) + " bytes");
+  }
+  parsed_.config.store_password = password;
+  password_file_ = true;
+}
+
+// What is wrong only with options together.
+void Parser::check_together() {
+  Config& config = parsed_.config;
+  const std::string password = environment_("WEFT_STORE_PASSWORD").value_or("");
+  if (!password.empty() && !password_file_) config.store_password = password;
+  const StatusOr<RedisServer> server = parse_redis_url(config.store);
+  if (server.ok() && !server->user.empty() && config.store_password.empty()) {
+    error(
+        "--store names a user without a password: give that by --store-password-file, by "
+        "WEFT_STORE_PASSWORD, or in the URL (redis://USER:PASSWORD@HOST)");
+  }
+  if (!config.accept_jobs && !is_shared_store(config.store)) {
+    error(
+        "--role worker needs a store that daemons share, as no job comes in here: --store "
+        "redis://HOST:PORT, or --role all");
+  }
 }
 
 void Parser::add_host(const std::string& name, const std::string& text) {
@@ -226,10 +317,26 @@ void Parser::run(std::vector<std::string> arguments) {
       [&](Text name, Text text) {
         read_listen(name, text, config.admin_address, config.admin_port);
       });
-  add("store", "URL", "Where jobs are kept: sqlite:PATH or memory: (default " + config.store + ")",
+  add("store", "URL",
+      "Where jobs are kept: sqlite:PATH, memory:, or, shared by any number of daemons, "
+      "redis://[USER@]HOST[:PORT][/DATABASE] or redis+unix://PATH[?db=DATABASE] (default " +
+          config.store + ")",
+      [&](Text name, Text text) { read_store(name, text); });
+  add("store-password-file", "FILE",
+      "The password of a shared store; also in WEFT_STORE_PASSWORD or, seen by more people, in the "
+      "URL",
+      [&](Text name, Text text) { read_password_file(name, text); });
+  add("store-prefix", "NAME",
+      "What every key in a shared store begins with: daemons with another prefix share nothing "
+      "(default weft)",
+      [&](Text name, Text text) { read_prefix(name, text); });
+  add("lease", "SECONDS",
+      "In a shared store: a daemon that is not heard of for so long is dead, and others run its "
+      "jobs (default 15)",
       [&](Text name, Text text) {
-        if (text.empty()) return error(name + " needs a value: sqlite:PATH or memory:");
-        config.store = text;
+        int64_t seconds = config.lease_ms / 1000;
+        read_number<int64_t>(name, text, 1, kLeaseSecondsMax, seconds);
+        config.lease_ms = seconds * 1000;
       });
   add("concurrency", "N", "Jobs that run at once (default 1000)", [&](Text name, Text text) {
     read_number<size_t>(name, text, 1, limits::kResidentJobs, config.concurrency);
@@ -243,7 +350,9 @@ void Parser::run(std::vector<std::string> arguments) {
       [&](Text name, Text text) {
         read_number<size_t>(name, text, 1, kResidentMax, config.max_resident);
       });
-  add("role", "ROLE", "all, or frontend: accept jobs but run none (default all)",
+  add("role", "ROLE",
+      "all; frontend: accept jobs but run none; or worker: run jobs of a shared store but accept "
+      "none (default all)",
       [&](Text name, Text text) { read_role(name, text); });
   add("allow-host", "HOST",
       "A host that http may reach: NAME (its ports 80 and 443), NAME:PORT, *.DOMAIN or "
@@ -348,9 +457,23 @@ void Parser::run(std::vector<std::string> arguments) {
       begin = end + 1;
     }
   }
+  check_together();
 }
 
 }  // namespace
+
+bool is_shared_store(const std::string& url) {
+  return url.starts_with("redis://") || url.starts_with("redis+unix://") ||
+         url.starts_with("rediss://");
+}
+
+void hide_password(char* argument) {
+  const std::string_view text(argument);
+  const size_t url = text.find("redis");
+  if (url == std::string_view::npos) return;
+  const auto [begin, end] = password_in(text.substr(url));
+  std::fill(argument + url + begin, argument + url + end, '*');
+}
 
 Environment process_environment() {
   return [](const std::string& name) -> std::optional<std::string> {

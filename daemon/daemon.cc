@@ -10,11 +10,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cinttypes>
 #include <cstdio>
 #include <memory>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include <weft/base/limits.h>
 #include <weft/base/random.h>
@@ -24,6 +26,7 @@
 #include <weft/runtime/sleep.h>
 #include <weft/runtime/task_dump.h>
 #include <weft/runtime/task_group.h>
+#include <weft/store/redis/redis_server.h>
 #include <weft/store/store.h>
 #include <weft/stream/stream_hub.h>
 #include <weft/worker/janitor.h>
@@ -49,6 +52,9 @@ using google::protobuf::util::TimeUtil;
 // For a person at a terminal, who reads the end of it.
 constexpr size_t kLastDumpBytes = 64 << 10;
 
+constexpr int64_t kRenewalsPerLease = 3;
+constexpr int64_t kHeldLeases = 2;  // that the keeper gives a held loop
+
 // The signals weftd hears.
 struct SignalSets {
   SignalSet stop{SIGTERM, SIGINT};
@@ -71,15 +77,29 @@ int refuse_to_start(const Status& status) {
   return 1;
 }
 
-std::string worker_name() {
+std::string host_name() {
   char host[256] = "localhost";
   gethostname(host, sizeof(host) - 1);
-  return std::string(host) + "-" + std::to_string(getpid());
+  return host;
 }
 
 Incarnation make_worker_incarnation() {
   const auto [high, low] = system_random_bits();
   return {high, low};
+}
+
+// What is fixed for one start of this process.
+struct Identity {
+  std::string host = host_name();
+  std::string worker = host + "-" + std::to_string(getpid());
+  Incarnation incarnation = make_worker_incarnation();
+};
+
+// The store's URL for people: without user and password.
+std::string store_text(const std::string& url) {
+  if (!is_shared_store(url)) return url;
+  const StatusOr<RedisServer> server = parse_redis_url(url);
+  return server.ok() ? to_text(*server) : std::string("redis");
 }
 
 // The address that an inherited socket is bound to; `configured` when `fd` is -1: there is none.
@@ -142,23 +162,24 @@ class Daemon {
  public:
   Daemon(const Config& config, const AddHandlers& add_handlers, const InheritedSockets& sockets,
          int64_t watchdog_ms, std::optional<uint64_t> exec_descriptors, SignalSets& signals,
-         std::unique_ptr<Store> store)
+         const Identity& identity, std::unique_ptr<Store> store)
       : config_(config),
         exec_descriptors_(exec_descriptors),
         sockets_(sockets),
         signals_(signals),
-        keeper_(*EventLoop::current(),
-                {.stall_ms = config.stall_ms,
-                 .watchdog_ms = watchdog_ms,
-                 .feed_watchdog = [] { notify_service_manager("WATCHDOG=1"); }}),
+        identity_(identity),
         store_(std::move(store)),
+        keeper_(*EventLoop::current(), keeper_options(watchdog_ms)),
         executor_({.threads = config.executor_threads}),
         hub_(*store_),
         worker_(*store_, hub_, executor_, all_handlers(add_handlers), worker_options()),
-        service_(*store_, hub_, config.run_jobs ? &registry_ : nullptr, Random::from_system()),
+        service_(*store_, hub_, config.run_jobs && !store_->shared() ? &registry_ : nullptr,
+                 Random::from_system()),
         worker_service_(
             [this] { return describe(); },
-            [](size_t max_bytes) { return dump_tasks(*EventLoop::current(), max_bytes); }) {}
+            [](size_t max_bytes) { return dump_tasks(*EventLoop::current(), max_bytes); }) {
+    store_->set_description([this] { return describe(); });
+  }
 
   Task<int> run();
 
@@ -174,14 +195,16 @@ class Daemon {
     return registry_;
   }
   WorkerOptions worker_options() {
-    return {.name = name_,
-            .incarnation = incarnation_,
+    return {.name = identity_.worker,
+            .incarnation = identity_.incarnation,
             .concurrency = config_.concurrency,
             .max_resident = config_.max_resident};
   }
+  KeeperOptions keeper_options(int64_t watchdog_ms);
   MetricSources metric_sources();
   bool open_admin();
   Task<void> run_parts();
+  Task<void> run_users_of_store();
   v1::Worker describe() const;
   Task<void> serve(TaskGroup& group);
   Task<void> run_worker();
@@ -192,11 +215,11 @@ class Daemon {
   const std::optional<uint64_t> exec_descriptors_;  // soft limit, before we raised it
   const InheritedSockets sockets_;
   SignalSets& signals_;
-  const Keeper keeper_;  // watches over all that follows
-  const std::string name_ = worker_name();
-  const Incarnation incarnation_ = make_worker_incarnation();
+  const Identity& identity_;
+  const std::string store_text_ = store_text(config_.store);
   const google::protobuf::Timestamp start_time_ = TimeUtil::GetCurrentTime();
   std::unique_ptr<Store> store_;  // open and recovered: everything else stands on it
+  const Keeper keeper_;           // watches over all that follows
   Executor executor_;             // handlers offload to it: made before, joined after them
   StreamHub hub_;                 // producers and readers point to it
   Registry registry_;             // complete before a worker or a client asks for a type
@@ -211,6 +234,20 @@ class Daemon {
   Event worker_ended_;
   int exit_code_ = 0;
 };
+
+KeeperOptions Daemon::keeper_options(int64_t watchdog_ms) {
+  KeeperOptions options;
+  options.stall_ms = config_.stall_ms;
+  options.watchdog_ms = watchdog_ms;
+  options.feed_watchdog = [] { notify_service_manager("WATCHDOG=1"); };
+  if (!store_->shared()) return options;
+  options.lease = [store = store_.get()](bool renew) { return store->look_at_lease(renew); };
+  options.give_up_lease = [store = store_.get()] { store->give_up_lease(); };
+  options.renew_ms = config_.lease_ms / kRenewalsPerLease;
+  // Who asked for dead workers to be found soon means hung ones too.
+  options.renew_limit_ms = std::min(options.renew_limit_ms, kHeldLeases * config_.lease_ms);
+  return options;
+}
 
 MetricSources Daemon::metric_sources() {
   MetricSources sources;
@@ -273,7 +310,6 @@ Task<int> Daemon::run() {
       group.start([this] { return admin_->run(); }).set_name("admin");
       co_await run_parts();
     }
-    co_await store_->close();  // commits what is left and frees the file for the next daemon
     group.cancel(CancelReason::kShutdown);
   };
   co_await with_group(body);
@@ -282,14 +318,16 @@ Task<int> Daemon::run() {
 
 v1::Worker Daemon::describe() const {
   v1::Worker worker;
-  worker.set_name(name_);
+  worker.set_name(identity_.worker);
+  worker.set_host(identity_.host);
+  worker.set_role(!config_.run_jobs ? "frontend" : !config_.accept_jobs ? "worker" : "all");
+  const Incarnation own = worker_.incarnation();  // another one once a lease was lost
   char incarnation[33];
-  std::snprintf(incarnation, sizeof(incarnation), "%016" PRIx64 "%016" PRIx64, incarnation_.high,
-                incarnation_.low);
+  std::snprintf(incarnation, sizeof(incarnation), "%016" PRIx64 "%016" PRIx64, own.high, own.low);
   worker.set_incarnation(incarnation);
   worker.set_version(WEFT_VERSION);
   *worker.mutable_start_time() = start_time_;
-  worker.set_store(config_.store);
+  worker.set_store(store_text_);
   const StoreStats stored = store_->stats();
   worker.set_jobs_queued(stored.queued_jobs);
   if (config_.run_jobs) {
@@ -312,9 +350,19 @@ v1::Worker Daemon::describe() const {
   return worker;
 }
 
-// The groups nest as the parts need each other: calls end before the worker is gone, and both
-// before the hub stops.
+// The groups nest as the parts need each other: calls end before the worker is gone, both before
+// the hub stops, and a shared store keeps its connection and lease until all of that is over.
 Task<void> Daemon::run_parts() {
+  auto with_store = [this](TaskGroup& store_group) -> Task<void> {
+    store_group.start([this] { return store_->run(); }).set_name("store");
+    co_await run_users_of_store();
+    co_await store_->close();  // commits what is left and frees the file for the next daemon
+    store_group.cancel(CancelReason::kShutdown);
+  };
+  co_await with_group(with_store);
+}
+
+Task<void> Daemon::run_users_of_store() {
   auto with_hub = [this](TaskGroup& hub_group) -> Task<void> {
     hub_group.start([this] { return hub_.run(); }).set_name("stream hub");
     auto with_calls = [this](TaskGroup& group) -> Task<void> { co_await serve(group); };
@@ -336,7 +384,9 @@ Task<void> Daemon::serve(TaskGroup& group) {
   options.listening_fd = sockets_.grpc;
   const std::string grpc_host = address_of(sockets_.grpc, config_.listen_address);
   const std::string admin_host = address_of(sockets_.admin, config_.admin_address);
-  auto server = RpcServer::start(std::move(options), {&service_, &worker_service_}, group);
+  std::vector<RpcService*> services = {&worker_service_};
+  if (config_.accept_jobs) services.push_back(&service_);
+  auto server = RpcServer::start(std::move(options), std::move(services), group);
   if (!server.ok()) {
     exit_code_ = refuse_to_start(server.status());
     co_return;
@@ -349,8 +399,8 @@ Task<void> Daemon::serve(TaskGroup& group) {
   not_ready_.clear();
   const std::string grpc_address = host_and_port(grpc_host, server_->port());
   std::printf("weftd ready grpc=%s admin=%s store=%s worker=%s\n", grpc_address.c_str(),
-              host_and_port(admin_host, admin_->port()).c_str(), config_.store.c_str(),
-              name_.c_str());
+              host_and_port(admin_host, admin_->port()).c_str(), store_text_.c_str(),
+              identity_.worker.c_str());
   std::fflush(stdout);
   notify_service_manager("READY=1\nSTATUS=serving on " + grpc_address);
   spdlog::info("serving on {} with {} executor threads", grpc_address, executor_.threads());
@@ -396,8 +446,17 @@ int run_daemon(const Config& config, const AddHandlers& add_handlers) {
   EventLoop loop;            // descriptors only; every other part lives on it
   SignalSets signals;        // before any thread starts: all inherit the mask
   start_logging(config.log_level, log_format_of(STDERR_FILENO));
-  auto store = open_store(config.store, {.retention_ms = config.retention_ms,
-                                         .free_disk_bytes = config.free_disk_bytes});  // blocks
+  const Identity identity;
+  StoreOptions store_options;
+  store_options.retention_ms = config.retention_ms;
+  store_options.free_disk_bytes = config.free_disk_bytes;
+  store_options.self = identity.incarnation;
+  store_options.worker_name = identity.worker;
+  store_options.prefix = config.store_prefix;
+  store_options.password = config.store_password;
+  store_options.lease_ms = config.lease_ms;
+  store_options.renew_ms = config.lease_ms / kRenewalsPerLease;
+  auto store = open_store(config.store, std::move(store_options));  // blocks
   if (!store.ok()) {
     stop_logging();
     return refuse_to_start(store.status());
@@ -405,7 +464,7 @@ int run_daemon(const Config& config, const AddHandlers& add_handlers) {
   int exit_code = 1;
   {
     Daemon daemon(config, add_handlers, *sockets, watchdog_ms, descriptors_before, signals,
-                  *std::move(store));
+                  identity, *std::move(store));
     exit_code = loop.run(daemon.run());
   }
   if (!stop_logging()) _exit(exit_code);  // what there was to close is closed

@@ -29,6 +29,7 @@ void open_standard_descriptors() {
 int Worker::main(int argc, char** argv) {
   const ParsedConfig parsed =
       parse_config(std::vector<std::string>(argv + 1, argv + argc), process_environment());
+  for (int i = 1; i < argc; ++i) hide_password(argv[i]);
   if (!parsed.errors.empty()) {
     for (const std::string& error : parsed.errors) {
       std::fprintf(stderr, "weftd: %s\n", error.c_str());

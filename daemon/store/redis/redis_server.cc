@@ -56,9 +56,6 @@ Status parse_login(std::string_view login, RedisServer& server) {
   const auto password =
       decode(colon == std::string_view::npos ? std::string_view() : login.substr(colon + 1));
   if (!user || !password) return refuse("has a '%' in its user or password that is not %XX");
-  if (!user->empty() && password->empty()) {
-    return refuse("names a user without a password (':PASSWORD@' is the default user's)");
-  }
   server.user = *user;
   server.password = *password;
   return {};

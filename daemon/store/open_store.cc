@@ -1,5 +1,6 @@
 // Chooses the store that a URL names.
 #include <weft/store/memory/memory_store.h>
+#include <weft/store/redis/redis_store.h>
 #include <weft/store/sqlite/sqlite_store.h>
 #include <weft/store/store.h>
 
@@ -11,7 +12,13 @@ StatusOr<std::unique_ptr<Store>> open_store(const std::string& url, StoreOptions
   if (url.starts_with(kSqlite) && url.size() > kSqlite.size()) {
     return open_sqlite_store(url.substr(kSqlite.size()), options);
   }
-  return field_error("store", "store '" + url + "' is not known: use memory: or sqlite:PATH");
+  if (url.starts_with("redis://") || url.starts_with("redis+unix://") ||
+      url.starts_with("rediss://")) {
+    return open_redis_store(url, options);
+  }
+  return field_error("store", "store '" + url +
+                                  "' is not known: use memory:, sqlite:PATH, "
+                                  "redis://HOST:PORT/DATABASE or redis+unix://PATH");
 }
 
 }  // namespace weft

@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <memory>
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,9 @@ struct StoreKind {
   std::function<StatusOr<std::unique_ptr<Store>>(const std::string& folder, StoreOptions options)>
       open;
 };
+inline std::ostream& operator<<(std::ostream& out, const StoreKind& kind) {
+  return out << kind.name;
+}
 // The kinds the suite runs on; another store joins by being added here.
 std::vector<StoreKind> store_kinds();
 

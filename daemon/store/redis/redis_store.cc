@@ -111,6 +111,8 @@ Task<void> RedisStore::close() {
   co_await tasks_.join();
 }
 
+Task<void> RedisStore::run() { return connection_.run(); }
+
 RedisCommand RedisStore::begin_call(const RedisScript& script) const {
   RedisCommand command = RedisConnection::start_script(script);
   command.add(int64_t{1}).add(prefix_);

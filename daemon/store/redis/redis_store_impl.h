@@ -109,6 +109,9 @@ class RedisStore final : public Store, private TurnEndHook {
                                                std::vector<Semaphore::Permit> permits);
   Task<StatusOr<uint64_t>> do_send(std::string job_id, std::string sender, uint64_t number,
                                    std::string value, std::vector<Semaphore::Permit> permits);
+  Task<StatusOr<v1::Job>> do_retry(std::string job_id, std::vector<Semaphore::Permit> permits);
+  Task<Status> do_remove(std::string job_id, std::vector<Semaphore::Permit> permits);
+  Task<StatusOr<size_t>> do_sweep(size_t max_items, std::vector<Semaphore::Permit> permits);
   Task<void> do_consumed(std::map<std::string, std::pair<Token, uint64_t>> consumed);
 
   // ---- settle and take (redis_settle.cc)

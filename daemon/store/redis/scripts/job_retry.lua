@@ -2,8 +2,8 @@
 -- A dead job is QUEUED again, as if it had never crashed or ended.
 -- KEYS[1] P
 -- ARGV  1 job id  2 most queued jobs of a queue  3 INC of the caller
--- Returns {counts, record, spec, progress}, {counts, state} when that is not DEAD, {counts, -1} when
--- its queue is full, or nil when there is no such job.
+-- Returns {counts, record, spec, progress}, {counts, state} when that is not DEAD, {counts, -1, its
+-- queue} when that is full, or nil when there is no such job.
 -- One script, because record, lane and counters have to change together.
 local id = ARGV[1]
 local record = call('HGET', P .. 'job', id)
@@ -11,7 +11,7 @@ if not record then return false end
 local j = unpack_job(record)
 if j.state ~= DEAD then return {all_counts(), j.state} end
 local queued = call('HGET', P .. 'count', 'q:' .. j.queue)
-if tonumber(queued or 0) >= tonumber(ARGV[2]) then return {all_counts(), -1} end
+if tonumber(queued or 0) >= tonumber(ARGV[2]) then return {all_counts(), -1, j.queue} end
 leave_finished({record})
 j.state, j.finish, j.crashes, j.worker, j.flags = QUEUED, 0, 0, NOBODY, without(j.flags, OUTCOME)
 record = pack_job(j)

@@ -3,7 +3,7 @@
 -- no job.
 -- KEYS[1] P
 -- ARGV  1 most jobs and keys to forget  2 most entries to look at  3 INC of the caller  4 clock
--- Returns {counts, how many it forgot}.
+-- Returns {counts, how many it forgot, 1 when there may be more}.
 -- One script, because everything of a job goes together.
 local now = now_us(ARGV[4])
 local now_ms, second = math.floor(now / 1000), math.floor(now / 1000000)
@@ -67,6 +67,7 @@ local function forget_keys(names)
 end
 go_through('expire', 'expire:', job_ends, forget_jobs)
 go_through('keys', 'keys:', key_ends, forget_keys)
+local more = (forgotten >= most or room <= 0) and 1 or 0
 save_counts()
 
 -- Entries of dead ones are dropped when they are most of a list. Of what is too much to be looked at
@@ -111,4 +112,4 @@ for i = 1, #fields, 2 do
     end
   end
 end
-return {all_counts(), forgotten}
+return {all_counts(), forgotten, more}

@@ -1,4 +1,4 @@
-// weft list, result, retry, delete, worker, and the bench, against a real daemon.
+// weft list, result, retry, delete and worker, against a real daemon.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -188,83 +188,6 @@ TEST_F(Admin, ProgressIsABarOnATerminalAndNothingInAPipe) {
   EXPECT_EQ(terminal.exit_code, 0);
   EXPECT_THAT(terminal.out, HasSubstr("[##"));
   EXPECT_THAT(daemon.weft({"run", "digest", "--payload", payload}).err, IsEmpty());
-}
-
-TEST(Bench, EachPrintsItsSettingsAndFigures) {
-  const std::vector<std::pair<std::string, std::vector<std::string>>> benches = {
-      {"submit", {"--seconds", "0.1"}},
-      {"drain", {"--jobs", "500"}},
-      {"latency", {"--jobs", "20"}},
-      {"stream", {"--chunks", "2000"}},
-      {"waiting", {"--jobs", "500"}}};
-  for (const auto& [name, options] : benches) {
-    std::vector<std::string> command = {weft_path(), "bench", name, "-o", "jsonl"};
-    command.insert(command.end(), options.begin(), options.end());
-    const Ended ended = run_process(command);
-    ASSERT_EQ(ended.exit_code, 0) << name << ": " << ended.err;
-    const std::vector<json> reports = lines_of(ended.out);
-    ASSERT_THAT(reports, SizeIs(2));  // one a store
-    for (const json& report : reports) {
-      EXPECT_EQ(report["bench"], name);
-      EXPECT_THAT(report["settings"].dump(), HasSubstr("durability"));
-      ASSERT_FALSE(report["rows"].empty());
-      for (const json& row : report["rows"]) {
-        ASSERT_FALSE(row["figures"].empty()) << row;
-      }
-    }
-  }
-}
-
-TEST(Bench, JobsOfAnotherTypeRunAndLeaveNothingBehind) {
-  const Ended ended =
-      run_process({weft_path(), "bench", "drain", "--store", "sqlite:", "--jobs", "1000", "--type",
-                   "sleep", "--payload", R"({"ms":0})", "--retention", "0", "-o", "jsonl"});
-  ASSERT_EQ(ended.exit_code, 0) << ended.err;
-  const std::vector<json> reports = lines_of(ended.out);
-  ASSERT_THAT(reports, SizeIs(1));
-  EXPECT_EQ(reports[0]["settings"]["jobs"], "sleep with 100 bytes, kept 0 s");
-  ASSERT_THAT(reports[0]["rows"], SizeIs(2));
-  EXPECT_GT(reports[0]["rows"][0]["figures"]["jobs/s"].get<double>(), 0);
-}
-
-TEST(Bench, ADaemonKeepsToTheCpuItIsGiven) {
-  const Ended ended = run_process({weft_path(), "bench", "latency", "--store", "memory:", "--jobs",
-                                   "5", "--daemon-cpu", "0", "-o", "jsonl"});
-  ASSERT_EQ(ended.exit_code, 0) << ended.err;
-  const std::vector<json> reports = lines_of(ended.out);
-  ASSERT_THAT(reports, SizeIs(1));
-  EXPECT_THAT(reports[0]["settings"]["placement"].get<std::string>(), HasSubstr("daemon CPU 0"));
-}
-
-TEST(Bench, ArgumentsThatCannotBeUsedAreRefusedBeforeAnythingStarts) {
-  const std::vector<std::pair<std::vector<std::string>, std::string>> wrong = {
-      {{"drain", "--workers", "2"}, "needs a store that processes share"},
-      {{"drain", "--workers", "2", "--running"}, "needs a store that processes share"},
-      {{"drain", "--workers", "65"}, "65"},
-      {{"drain", "--retention", "-1"}, "--retention"},
-      {{"latency", "--retention", "0"}, "--retention"},
-      {{"drain", "--store", "redis:/here"}, "write redis://"},
-      {{"drain", "--store", "redis://me:hush@host:port"}, "write redis://"},
-      {{"submit", "--daemon-cpu", "0", "--running"}, "leave --running out"},
-      {{"submit", "--seconds", "x"}, "--seconds"}};
-  for (const auto& [arguments, says] : wrong) {
-    std::vector<std::string> command = {weft_path(), "bench"};
-    command.insert(command.end(), arguments.begin(), arguments.end());
-    const Ended ended = run_process(command);
-    EXPECT_EQ(ended.exit_code, 2) << ::testing::PrintToString(arguments);
-    EXPECT_THAT(ended.err, HasSubstr(says));
-    EXPECT_THAT(ended.err, Not(HasSubstr("hush")));
-    EXPECT_THAT(ended.err, Not(HasSubstr("unknown option --seconds")));
-    EXPECT_THAT(ended.out, IsEmpty());
-  }
-}
-
-TEST(Bench, ARedisThatIsNotThereIsNamedAsTheReason) {
-  const Ended ended = run_process(
-      {weft_path(), "bench", "drain", "--store", "redis://me:hush@127.0.0.1:1", "--jobs", "1"});
-  EXPECT_EQ(ended.exit_code, 14);
-  EXPECT_THAT(ended.err, HasSubstr("no Redis server answers"));
-  EXPECT_THAT(ended.err, Not(HasSubstr("hush")));
 }
 
 }  // namespace

@@ -195,6 +195,6 @@ class Bench:
                 processes.stop(process)
         if process.returncode != 0:
             said = (self.folder / "log").read_text(errors="replace").strip().splitlines()
-            raise RuntimeError(f"weft bench {words[0]}: " + (said[-1] if said else "no words"))
+            raise RuntimeError(f"weft bench {words[0]}: " + (" / ".join(said[-2:]) or "no words"))
         report = json.loads((self.folder / "weft.out").read_text())
         return [row["figures"] for row in report["rows"]]

@@ -15,7 +15,8 @@ from systems import HOW_TO_INSTALL, SYSTEMS, Weft, is_installed
 
 SYSTEM_SECONDS = 320  # for all that is measured of one
 ROOT = Path(__file__).resolve().parents[3]
-COLUMNS = ("single", "bulk", "drain", "worker_us", "broker_us", "per_cpu_second", "p50_us", "p99_us")
+COLUMNS = ("single", "bulk", "drain", "worker_us", "broker_us", "per_cpu_second", "p50_us",
+           "p99_us")
 HEADS = ("single/s", "bulk/s", "drain/s", "worker", "broker", "jobs/CPU-s", "p50 us", "p99 us")
 PLACEMENTS = {"same": "broker, worker and client on CPU 0",
               "split": "broker on CPU 1, worker and client on CPU 0"}

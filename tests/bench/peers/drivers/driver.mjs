@@ -26,7 +26,8 @@ export function startProgress() {
   }, 10);
 }
 
-// verbs: single() and bulk(count) submit; latency() runs a job to its result; work() starts a worker.
+// verbs: single() and bulk(count) submit; latency() runs a job to its result; work() starts a
+// worker.
 export async function drive(verbs) {
   const words = process.argv.slice(2);
   const count = Number(words.at(-1));

@@ -341,6 +341,14 @@ TEST(RedisConnection, LogsInOrSaysWhyNot) {
   expect_refused(at + path, "wants a password");
   expect_refused(at + ":wrong@" + path, "refused the user or the password");
   expect_refused(at + "nobody:word@" + path, "refused the user or the password");
+  expect_refused(at + "weft@" + path, "wants a password");
+  server.command({"ACL", "SETUSER", "open", "on", "nopass", "+acl|whoami"});
+  with_redis(at + "open@" + path, {}, [](RedisConnection& redis) -> Task<void> {
+    co_await redis.wait_connected();
+    const auto who = co_await redis.call(words({"ACL", "WHOAMI"}));
+    WEFT_ASSERT(who.ok());
+    EXPECT_EQ(who->text(), "open");
+  });
   with_redis(at + ":p%40ss@" + path, {}, [](RedisConnection& redis) -> Task<void> {
     co_await redis.wait_connected();
     const auto set = co_await redis.call(words({"SET", "w:1", "one"}));

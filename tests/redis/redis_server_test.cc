@@ -32,6 +32,12 @@ TEST(RedisUrl, SaysHostPortDatabaseAndLogin) {
   EXPECT_EQ(password->password, "a@b");
   EXPECT_EQ(password->host, "host");
 
+  // A file or a variable may have it.
+  const auto no_password = parse_redis_url("redis://weft@host");
+  ASSERT_TRUE(no_password.ok()) << no_password.status();
+  EXPECT_EQ(no_password->user, "weft");
+  EXPECT_EQ(no_password->password, "");
+
   const auto ipv6 = parse_redis_url("redis://[::1]:6380/3");
   ASSERT_TRUE(ipv6.ok()) << ipv6.status();
   EXPECT_EQ(ipv6->host, "::1");
@@ -88,7 +94,6 @@ TEST(RedisUrl, RefusesWhatItCannotMeanAndNeverShowsThePassword) {
            std::string("redis://:secret@::1"),
            std::string("redis://:secret@[::1"),
            std::string("redis://:secret@[::1]x"),
-           std::string("redis://secret@host"),
            std::string("redis://:secret%4@host"),
            std::string("redis://:secret%zz@host"),
            std::string("redis+unix://:secret@relative.sock"),

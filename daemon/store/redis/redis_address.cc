@@ -3,7 +3,6 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -84,13 +83,14 @@ StatusOr<std::shared_ptr<RedisLookup>> RedisLookup::start(const RedisServer& ser
 
 void RedisLookup::finish(StatusOr<Addresses> addresses) {
   addresses_ = std::move(addresses);
+  done_.store(true, std::memory_order_release);
   const uint64_t one = 1;
   [[maybe_unused]] const ssize_t written = write(wake_.get(), &one, sizeof(one));
 }
 
-bool RedisLookup::done() const {
-  pollfd wake{wake_.get(), POLLIN, 0};
-  return poll(&wake, 1, 0) > 0;
+StatusOr<Addresses> RedisLookup::take_addresses() {
+  WEFT_CHECK(done(), "addresses are taken when they are there");
+  return std::move(addresses_);
 }
 
 StatusOr<RedisSocket> open_redis_socket(const RedisAddress& address) {

@@ -3,6 +3,7 @@
 
 #include <sys/socket.h>
 
+#include <atomic>
 #include <memory>
 #include <string>
 #include <vector>
@@ -25,18 +26,19 @@ class RedisLookup {
   // Nothing to wait for when the host is an address or the server is a Unix socket. Errors:
   // UNAVAILABLE when no thread could be started.
   static StatusOr<std::shared_ptr<RedisLookup>> start(const RedisServer& server);
-  bool done() const;
+  bool done() const { return done_.load(std::memory_order_acquire); }
   // Readable when done.
   int fd() const { return wake_.get(); }
-  // REQUIRES: done(). Errors: UNAVAILABLE for a name that cannot be resolved.
-  const StatusOr<std::vector<RedisAddress>>& addresses() const { return addresses_; }
+  // Once. REQUIRES: done(). Errors: UNAVAILABLE for a name that cannot be resolved.
+  StatusOr<std::vector<RedisAddress>> take_addresses();
 
   RedisLookup();
 
  private:
   void finish(StatusOr<std::vector<RedisAddress>> addresses);
   OwnedFd wake_;
-  StatusOr<std::vector<RedisAddress>> addresses_;  // written before wake_ is
+  StatusOr<std::vector<RedisAddress>> addresses_;  // the thread's until done
+  std::atomic<bool> done_ = false;
 };
 
 struct RedisSocket {

@@ -290,9 +290,9 @@ Task<Status> RedisConnection::Impl::find_addresses(std::vector<RedisAddress>* ad
     watch.clear_readable();
     co_await watch.readable();
   }
-  const auto found = std::exchange(lookup_, nullptr)->addresses();
+  auto found = std::exchange(lookup_, nullptr)->take_addresses();
   if (!found.ok()) co_return found.status();
-  *addresses = *found;
+  *addresses = std::move(*found);
   co_return Status();
 }
 

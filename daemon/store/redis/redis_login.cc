@@ -50,7 +50,7 @@ std::array<RedisCommand, kRedisLoginSteps> login_commands(const RedisServer& ser
                                                           const std::string& name) {
   RedisCommand hello("HELLO");
   hello.add("2");
-  if (!server.password.empty()) {
+  if (!server.user.empty() || !server.password.empty()) {  // a user may need no password
     hello.add("AUTH").add(server.user.empty() ? "default" : server.user).add(server.password);
   }
   if (!name.empty()) hello.add("SETNAME").add(client_name(name));

@@ -89,7 +89,7 @@ class RedisSync::Impl {
     const auto lookup = RedisLookup::start(server_);
     if (!lookup.ok()) return lost(text_of(lookup.status()));
     if (!wait_for((*lookup)->fd(), POLLIN, until)) return lost("its host's name was not resolved");
-    const auto& addresses = (*lookup)->addresses();
+    const auto addresses = (*lookup)->take_addresses();
     if (!addresses.ok()) return lost(text_of(addresses.status()));
     Status error;
     for (const RedisAddress& address : *addresses) {

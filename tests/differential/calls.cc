@@ -217,4 +217,37 @@ Task<Answer> ask_sweep(Subject& subject, size_t process, size_t max_items) {
   }
 }
 
+Task<void> ask_all_once(Subject& subject) {
+  v1::JobSpec spec;
+  spec.set_id("first-job-of-all");
+  spec.set_queue("first");
+  spec.set_type("first");
+  spec.mutable_retention()->set_seconds(0);
+  std::vector<v1::JobSpec> specs{spec};
+  co_await ask_submit(subject, 0, std::move(specs));
+  const Claim claim;
+  std::vector<SettleCall> settles(1);
+  settles[0].claim = claim;
+  settles[0].state = v1::JOB_STATE_DEAD;
+  co_await ask_settle_and_take(subject, 0, std::move(settles), 0, {});
+  std::vector<Claim> claims{claim};
+  co_await ask_release(subject, 0, std::move(claims));
+  std::vector<std::pair<Claim, v1::Progress>> progress{{claim, v1::Progress()}};
+  co_await ask_save_progress(subject, 0, std::move(progress));
+  std::vector<AppendCall> appends(1);
+  appends[0].chunks = {"chunk"};
+  co_await ask_append(subject, 0, std::move(appends));
+  co_await ask_trim(subject, 0, claim.job, 1);
+  co_await ask_send(subject, 0, SendCall());
+  co_await ask_consumed(subject, 0, claim, 1);
+  co_await ask_read(subject, 0, claim.job, 0, 1);
+  co_await ask_read_sends(subject, 0, claim.job, 0);
+  co_await ask_get(subject, 0, claim.job, false);
+  co_await ask_list(subject, 0, {}, "", 1);
+  co_await ask_retry(subject, 0, claim.job);
+  co_await ask_remove(subject, 0, claim.job);
+  co_await ask_sweep(subject, 0, 1);
+  (void)co_await subject.store(0).cancel(spec.id(), "");
+}
+
 }  // namespace weft::testing

@@ -79,4 +79,8 @@ Task<Answer> ask_remove(Subject& subject, size_t process, size_t job);
 // idempotency keys to a server.
 Task<Answer> ask_sweep(Subject& subject, size_t process, size_t max_items);
 
+// Each of them once, about nothing: a server knows all scripts afterwards, so that a lost reply is
+// never that it knows one not.
+Task<void> ask_all_once(Subject& subject);
+
 }  // namespace weft::testing

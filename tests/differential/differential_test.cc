@@ -3,6 +3,7 @@
 //   WEFT_SEED=N differential_test      replays what a failure has printed
 //   WEFT_TRACES=N differential_test    runs more of them
 #include <gtest/gtest.h>
+#include <spdlog/spdlog.h>
 #include <stdlib.h>
 
 #include <filesystem>
@@ -30,6 +31,7 @@ class Differential : public ::testing::Test {
     const std::string memory = "/dev/shm/";
     folder_ = (std::filesystem::exists(memory) ? memory : ::testing::TempDir()) +
               "weft_differential_XXXXXX";
+    spdlog::set_level(spdlog::level::err);  // connections are cut on purpose
     ASSERT_NE(mkdtemp(folder_.data()), nullptr);
   }
   void TearDown() override { std::filesystem::remove_all(folder_); }
@@ -39,6 +41,7 @@ class Differential : public ::testing::Test {
     const bool replays = getenv("WEFT_SEED") != nullptr;
     const uint64_t seed = number_from_environment("WEFT_SEED", Random::from_system().next());
     const uint64_t traces = replays ? 1 : number_from_environment("WEFT_TRACES", kTraces);
+    warm_up(make);
     std::cout << "seeds from " << seed << " on\n";
     for (uint64_t i = 0; i < traces && !HasFailure(); ++i) run_seed(make, seed + i);
   }
@@ -57,27 +60,32 @@ class Differential : public ::testing::Test {
                                   trace.begin() + static_cast<ptrdiff_t>(found->operations));
     const std::optional<Difference> again = run_trace(make, prefix, true);
     if (!again) {
-      ADD_FAILURE() << "seed " << seed << " failed once and not again: " << found->text;
+      ADD_FAILURE() << "seed " << seed << " failed once and not again:\n" << to_text(*found);
       return;
     }
     prefix.resize(again->operations);
     const std::optional<Difference> shortest = run_trace(make, shrink(make, prefix), true);
-    const Difference& shown = shortest ? *shortest : *again;
-    std::string log;
-    for (const std::string& line : shown.log) log += "  " + line + "\n";
     ADD_FAILURE() << "WEFT_SEED=" << seed << " replays this; the stores differ after "
                   << again->operations << " operations, and after these:\n"
-                  << log << shown.text;
+                  << to_text(shortest ? *shortest : *again);
   }
+  static std::string to_text(const Difference& difference) {
+    std::string text;
+    for (const std::string& line : difference.log) text += "  " + line + "\n";
+    return text + difference.text;
+  }
+
   std::string folder_;
   size_t folders_ = 0;
 };
 
 TEST_F(Differential, StoresAgreeOnEveryTrace) {
-  run_traces([this] {
+  RedisProcess redis({.tcp = true});
+  run_traces([this, &redis] {
     Subjects subjects;
     subjects.push_back(make_memory_subject());
     subjects.push_back(make_sqlite_subject(next_folder()));
+    subjects.push_back(make_redis_subject(redis));
     return subjects;
   });
 }

@@ -1,11 +1,13 @@
 // Asking, comparing, shrinking.
 #include "tests/differential/run.h"
 
+#include <gtest/gtest.h>
+
 #include <chrono>
-#include <cstdlib>
 
 #include <weft/runtime/event_loop.h>
 #include <weft/runtime/sleep.h>
+#include <weft/runtime/task_group.h>
 
 #include "tests/differential/calls.h"
 
@@ -33,24 +35,54 @@ class Run {
 
   Task<void> play(const std::vector<Operation>& trace, bool thorough,
                   std::optional<Difference>* difference) {
+    const auto body = [&](TaskGroup& group) -> Task<void> {
+      co_await begin(group);
+      co_await go_through(trace, thorough, difference);
+      co_await end(group);
+    };
+    co_await with_group(body);
+  }
+  Task<void> call_all() {
+    const auto body = [&](TaskGroup& group) -> Task<void> {
+      co_await begin(group);
+      for (const auto& subject : subjects_) co_await ask_all_once(*subject);
+      co_await end(group);
+    };
+    co_await with_group(body);
+  }
+
+ private:
+  Task<void> begin(TaskGroup& group) {
+    for (const auto& subject : subjects_) group.start(&Subject::run, subject.get());
+    for (const auto& subject : subjects_) co_await subject->await_all_ready();
+  }
+  Task<void> end(TaskGroup& group) {
+    for (const auto& subject : subjects_) co_await subject->close();
+    group.cancel(CancelReason::kShutdown);
+  }
+  Task<void> go_through(const std::vector<Operation>& trace, bool thorough,
+                        std::optional<Difference>* difference) {
     for (size_t i = 0; i < trace.size() && difference_.empty(); ++i) {
       const bool look = thorough || i % kLookEvery == 0 || i + 1 == trace.size();
       co_await step(trace[i], look);
       if (!difference_.empty()) *difference = Difference{i + 1, difference_, log_};
     }
-    for (const auto& subject : subjects_) co_await subject->close();
   }
 
- private:
   Task<void> step(const Operation& operation, bool look_at_all) {
     const Call call = world_.draw(operation);
     note(operation, call);
     co_await pass(call.wait_ns);
-    std::vector<std::vector<Answer>> answers;
-    for (const auto& subject : subjects_) {
-      std::vector<Answer> said;
-      if (call.ask) said = co_await perform(*subject, operation, call);
-      answers.push_back(std::move(said));
+    std::vector<std::vector<Answer>> answers(subjects_.size());
+    if (call.ask && operation.fault == Operation::Fault::kReplyLost) {
+      for (size_t i = 0; i < subjects_.size(); ++i) {
+        answers[i] = co_await ask_unheard(*subjects_[i], operation, call);
+      }
+      // All repeat it at the same time.
+      for (const auto& subject : subjects_) co_await subject->await_ready(operation.process);
+    }
+    for (size_t i = 0; i < subjects_.size(); ++i) {
+      if (call.ask && answers[i].empty()) answers[i] = co_await ask(*subjects_[i], operation, call);
     }
     std::vector<View> views;
     for (const auto& subject : subjects_) {
@@ -82,26 +114,28 @@ class Run {
     co_await sleep_for(kMoment);
   }
 
-  static Task<std::vector<Answer>> perform(Subject& subject, Operation operation,
-                                           const Call& call) {
+  // Asks without an answer. What is returned is what will be answered when it is asked again.
+  static Task<std::vector<Answer>> ask_unheard(Subject& subject, const Operation& operation,
+                                               const Call& call) {
     const size_t process = operation.process;
-    std::vector<Answer> answers;
-    if (operation.fault == Operation::Fault::kReplyLost) {
-      if (subject.lose_next_reply(process)) {
-        Answer lost = co_await call.ask(subject, process);
-        subject.keep_replies(process);
-        if (!lost.unavailable()) answers.push_back(std::move(lost));
-        co_await subject.await_ready(process);
-        if (!answers.empty()) co_return answers;
-      } else {
-        co_await (call.ask_unheard ? call.ask_unheard : call.ask)(subject, process);
-      }
+    if (subject.lose_next_reply(process)) {
+      co_await call.ask(subject, process);
+      subject.keep_replies(process);
+      co_return std::vector<Answer>();
     }
-    Answer answer = co_await call.ask(subject, process);
-    answers.push_back(std::move(answer));
-    if (operation.fault == Operation::Fault::kRepeated) {
-      Answer again = co_await call.ask(subject, process);
-      answers.push_back(std::move(again));
+    const Call::Ask& how = call.ask_unheard ? call.ask_unheard : call.ask;
+    co_await how(subject, process);
+    if (call.repeats_answer) co_return co_await ask(subject, operation, call);
+    co_return std::vector<Answer>();
+  }
+
+  static Task<std::vector<Answer>> ask(Subject& subject, const Operation& operation,
+                                       const Call& call) {
+    std::vector<Answer> answers;
+    const size_t times = operation.fault == Operation::Fault::kRepeated ? 2 : 1;
+    while (answers.size() < times) {
+      Answer answer = co_await call.ask(subject, operation.process);
+      answers.push_back(std::move(answer));
     }
     co_return answers;
   }
@@ -185,9 +219,9 @@ class Run {
     const std::string expected = to_text(0, first);
     const std::string got = to_text(subject, other);
     bool same = expected == got && first.times_ns().size() == other.times_ns().size();
+    const int64_t precision_ns = subjects_[subject]->precision_ns;
     for (size_t i = 0; same && i < first.times_ns().size(); ++i) {
-      same =
-          std::abs(first.times_ns()[i] - other.times_ns()[i]) <= subjects_[subject]->clock_slack_ns;
+      same = first.times_ns()[i] / precision_ns == other.times_ns()[i] / precision_ns;
     }
     if (same) return;
     difference_ = what + " differs:";
@@ -224,6 +258,14 @@ std::optional<Difference> run_trace(const MakeSubjects& make, const std::vector<
   Run run(subjects, clock);
   loop.run(run.play(trace, thorough, &difference));
   return difference;
+}
+
+void warm_up(const MakeSubjects& make) {
+  VirtualClock clock;
+  EventLoop loop({.clock = nullptr, .virtual_clock = &clock, .ready_seed = std::nullopt});
+  Subjects subjects = make();
+  Run run(subjects, clock);
+  loop.run(run.call_all());
 }
 
 std::vector<Operation> shrink(const MakeSubjects& make, std::vector<Operation> trace) {

@@ -33,6 +33,9 @@ class Difference {
 std::optional<Difference> run_trace(const MakeSubjects& make, const std::vector<Operation>& trace,
                                     bool thorough);
 
+// Calls every verb of every subject once.
+void warm_up(const MakeSubjects& make);
+
 // The shortest trace found that makes stores differ, beginning with one that does.
 std::vector<Operation> shrink(const MakeSubjects& make, std::vector<Operation> trace);
 

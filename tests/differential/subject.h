@@ -10,6 +10,7 @@
 #include <weft/store/store.h>
 
 #include "tests/differential/answer.h"
+#include "tests/support/redis_server.h"
 
 namespace weft::testing {
 
@@ -55,19 +56,26 @@ class Subject {
   // nothing can come between this store and its process.
   virtual bool lose_next_reply(size_t /*process*/) { return false; }
   virtual void keep_replies(size_t /*process*/) {}
-  // Until `process` can ask again.
+  // Until `process` can ask, again or for the first time.
   virtual Task<void> await_ready(size_t /*process*/) { co_return; }
+  Task<void> await_all_ready() {
+    for (size_t process = 0; process < kProcesses; ++process) co_await await_ready(process);
+  }
+  // What the store needs to be run beside its verbs. Until cancelled.
+  virtual Task<void> run() { co_return; }
   // The kept counters.
   virtual std::string counters() = 0;
   virtual Task<void> close() = 0;
 
   const std::string name;
   JobNames names;
-  int64_t clock_slack_ns = 0;  // its times may be this far from the loop's
+  int64_t precision_ns = 1;  // of the times it keeps
 };
 
 std::unique_ptr<Subject> make_memory_subject();
 std::unique_ptr<Subject> make_sqlite_subject(const std::string& folder);
+// Two processes that share the server; each instance has a prefix of its own.
+std::unique_ptr<Subject> make_redis_subject(RedisProcess& redis);
 
 // The counters of a store of one process.
 std::string to_text(const StoreStats& stats);

@@ -158,12 +158,30 @@ std::vector<Claim> World::pick_claims(Random& random) const {
   return claims;
 }
 
-Call World::draw_settle_and_take(Random& random) const {
+std::vector<Claim> World::pick_settled(Random& random, const Operation& operation) const {
+  const size_t most = random.below(2) * random.below(4);
+  std::vector<Claim> claims;
+  if (operation.fault != Operation::Fault::kReplyLost) {
+    while (claims.size() < most) claims.push_back(pick_claim(random));
+    return claims;
+  }
+  // One store settles in one step only what runs in the process that asks; if the answer to one
+  // step of several is lost, the others were not done.
+  for (const auto& [job, all] : claims_) {
+    const bool runs_here =
+        record(job).state() == v1::JOB_STATE_RUNNING && all.back().process == operation.process;
+    if (runs_here && claims.size() < most) claims.push_back(all.back());
+  }
+  if (claims.empty() && most > 0) claims.push_back(pick_claim(random));
+  return claims;
+}
+
+Call World::draw_settle_and_take(Random& random, const Operation& operation) const {
   std::vector<SettleCall> settles;
   Call call;
-  for (uint64_t n = random.below(2) * random.below(4); n > 0; --n) {
+  for (const Claim& claim : pick_settled(random, operation)) {
     SettleCall settle;
-    settle.claim = pick_claim(random);
+    settle.claim = claim;
     const uint64_t end = random.below(10);
     settle.state = end < 5   ? v1::JOB_STATE_SUCCEEDED
                    : end < 9 ? v1::JOB_STATE_DEAD
@@ -193,6 +211,7 @@ Call World::draw_settle_and_take(Random& random) const {
   call.ask_unheard = [=](Subject& s, size_t p) {
     return ask_settle_and_take(s, p, settles, 0, room);
   };
+  call.repeats_answer = true;
   return call;
 }
 
@@ -243,7 +262,7 @@ Call World::draw(const Operation& operation) const {
     case Kind::kSubmit:
       return draw_submit(random);
     case Kind::kSettleAndTake:
-      return draw_settle_and_take(random);
+      return draw_settle_and_take(random, operation);
     case Kind::kAppend:
       return draw_append(random);
     case Kind::kSend:

@@ -30,7 +30,8 @@ class Call {
   // What is done when the answer is lost, where nothing is given away to nobody: jobs of a store of
   // one process, or what would have followed the first answer. Empty: as ask.
   Ask ask_unheard;
-  int64_t wait_ns = 0;  // time that passes instead
+  bool repeats_answer = false;  // asked again it gives what it gave when it was asked first
+  int64_t wait_ns = 0;          // time that passes instead
 };
 
 class World {
@@ -48,7 +49,8 @@ class World {
   Claim pick_claim(Random& random) const;
   std::vector<Claim> pick_claims(Random& random) const;
   v1::Job record(size_t job) const;
-  Call draw_settle_and_take(Random& random) const;
+  std::vector<Claim> pick_settled(Random& random, const Operation& operation) const;
+  Call draw_settle_and_take(Random& random, const Operation& operation) const;
   Call draw_append(Random& random) const;
   Call draw_send(Random& random) const;
 

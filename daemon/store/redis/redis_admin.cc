@@ -1,7 +1,7 @@
 // What people and the janitor do with jobs.
-#include <algorithm>
-
 #include <redis_scripts.h>
+
+#include <algorithm>
 
 #include <weft/base/limits.h>
 #include <weft/store/job_list.h>
@@ -64,8 +64,7 @@ Task<StatusOr<v1::Job>> RedisStore::do_retry(std::string job_id,
                                              std::vector<Semaphore::Permit> /*permits*/) {
   RedisCommand command = begin_call(redis_scripts::job_retry);
   command.add(job_id).add(to_number(options_.queued_per_queue)).add(self_hex_);
-  const StatusOr<RedisReply> reply =
-      co_await call(redis_scripts::job_retry, std::move(command), 1);
+  const StatusOr<RedisReply> reply = co_await call(redis_scripts::job_retry, std::move(command), 1);
   if (!reply.ok()) co_return unavailable(reply.status());
   if (reply->is_nil()) co_return unknown_job(job_id);
   keep_counts((*reply)[0]);
@@ -85,8 +84,7 @@ Task<Status> RedisStore::remove(std::string job_id) {
   co_return co_await tasks_.run(do_remove(std::move(job_id), std::move(permits)));
 }
 
-Task<Status> RedisStore::do_remove(std::string job_id,
-                                   std::vector<Semaphore::Permit> /*permits*/) {
+Task<Status> RedisStore::do_remove(std::string job_id, std::vector<Semaphore::Permit> /*permits*/) {
   RedisCommand command = begin_call(redis_scripts::job_remove);
   command.add(job_id).add(self_hex_);
   const StatusOr<RedisReply> reply =

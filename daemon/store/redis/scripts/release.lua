@@ -7,31 +7,38 @@
 --       For each that ended: record, spec, outcome, progress.
 -- One script, because record, lane and counters have to change together.
 local now, self = now_us(ARGV[1]), ARGV[2]
-local letters, ended, types = {}, {}, {}
+local letters, released, seen = {}, {}, {}
 for at = 5, #ARGV, 2 do
   local id, token = ARGV[at], ARGV[at + 1]
   local record = call('HGET', P .. 'job', id)
-  if not record or byte(record) ~= RUNNING or sub(record, 12, 31) ~= token then
+  if seen[id] or not record or byte(record) ~= RUNNING or sub(record, 12, 31) ~= token then
     letters[#letters + 1] = 's'
   else
     local j = unpack_job(record)
-    call('HDEL', P .. 'held:' .. hex(j.worker), id)
-    count('running', -1)
-    j.worker = NOBODY
-    if has(j.flags, CANCEL) then
-      letters[#letters + 1] = 'c'
-      j.state, j.finish = CANCELLED, now
-      local spec, progress = call('HGET', P .. 'spec', id), call('HGET', P .. 'progress', id)
-      local outcome = cancelled_outcome(j.reason)
-      record = end_job(id, j, outcome, tonumber(ARGV[3]), tonumber(ARGV[4]), self)
-      ended[#ended + 1] = {record, spec, outcome, progress}
-    else
-      letters[#letters + 1] = 'q'
-      j.state = QUEUED
-      call('HSET', P .. 'job', id, pack_job(j))
-      enqueue(id, j)
-      types[j.type] = true
-    end
+    letters[#letters + 1] = has(j.flags, CANCEL) and 'c' or 'q'
+    released[#released + 1] = {id, j}
+    seen[id] = true
+  end
+end
+-- Newest first to the front, so that the oldest stands first.
+table.sort(released, function(a, b) return a[2].age > b[2].age end)
+local ended, types = {}, {}
+for _, its in ipairs(released) do
+  local id, j = its[1], its[2]
+  call('HDEL', P .. 'held:' .. hex(j.worker), id)
+  count('running', -1)
+  j.worker = NOBODY
+  if has(j.flags, CANCEL) then
+    j.state, j.finish = CANCELLED, now
+    local spec, progress = call('HGET', P .. 'spec', id), call('HGET', P .. 'progress', id)
+    local outcome = cancelled_outcome(j.reason)
+    local record = end_job(id, j, outcome, tonumber(ARGV[3]), tonumber(ARGV[4]), self)
+    ended[#ended + 1] = {record, spec, outcome, progress}
+  else
+    j.state = QUEUED
+    call('HSET', P .. 'job', id, pack_job(j))
+    enqueue(id, j)
+    types[j.type] = true
   end
 end
 for type in pairs(types) do wake(type, self) end

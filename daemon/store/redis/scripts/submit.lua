@@ -56,7 +56,7 @@ local key_ids = {}
 -- Why the job is not new, or nil.
 local function refuse(i, lane, name)
   local id = ids[i]
-  local value = known[i] or (name and new_keys[name])
+  local value = name and new_keys[name] or known[i]
   if value and not new_keys[name] then
     local expire = unpack_struct('>I8', value, 17)
     if expire > 0 and expire <= math.floor(now / 1000) then value = nil end
@@ -81,7 +81,7 @@ local function refuse(i, lane, name)
 end
 
 local letters, records, kept_specs, kept_keys = {}, {}, {}, {}
-local fresh = {}
+local fresh, opened = {}, {}
 local head = string.char(QUEUED) .. string.rep('\0', 8)
 local rest = '\0' .. NOBODY .. string.rep('\0', 4)
 local times = string.rep('\0', 16) .. pack('>I8', now)
@@ -102,6 +102,7 @@ for i = 1, n do
     local age8 = pack('>I8', age)
     new_ids[id] = i
     fresh[#fresh + 1] = id
+    if #lane.entries == 0 then opened[#opened + 1] = lane end
     lane.entries[#lane.entries + 1] = age8 .. id
     records[#records + 1] = id
     records[#records + 1] = head .. sub(meta[i], 2, 2) .. rest .. age8 .. times .. tails[i]
@@ -135,13 +136,11 @@ if count_new > 0 then
     done = done + piece
   end
   local told = {}
-  for _, lane in ipairs(lanes) do
-    if #lane.entries > 0 then
-      call('RPUSH', P .. 'lane:' .. lane.queue .. ':' .. lane.type, unpack(lane.entries))
-      add_waiting('', lane.queue, lane.type, #lane.entries)
-      if not told[lane.type] then wake(lane.type, self) end
-      told[lane.type] = true
-    end
+  for _, lane in ipairs(opened) do  -- queues come in turn as their first jobs came
+    call('RPUSH', P .. 'lane:' .. lane.queue .. ':' .. lane.type, unpack(lane.entries))
+    add_waiting('', lane.queue, lane.type, #lane.entries)
+    if not told[lane.type] then wake(lane.type, self) end
+    told[lane.type] = true
   end
   save_counts()
 end

@@ -1,0 +1,101 @@
+// Redis, as two processes use it, each over a connection of its own that can be cut.
+#include <gtest/gtest.h>
+
+#include <array>
+#include <chrono>
+#include <map>
+#include <sstream>
+
+#include <weft/runtime/sleep.h>
+#include <weft/runtime/task_group.h>
+
+#include "tests/differential/calls.h"
+#include "tests/differential/subject.h"
+#include "tests/support/tcp_proxy.h"
+
+namespace weft::testing {
+namespace {
+
+constexpr int64_t kYear_ms = 365LL * 24 * 3600 * 1000;
+constexpr std::chrono::milliseconds kLook(5);
+constexpr int kLooks = 10'000;
+
+class RedisSubject final : public Subject {
+ public:
+  RedisSubject(RedisProcess& redis, const std::string& prefix)
+      : Subject("redis"), redis_(redis), prefix_(prefix) {
+    precision_ns = 1000;
+    for (size_t process = 0; process < kProcesses; ++process) {
+      proxies_[process] = std::make_unique<TcpProxy>(redis.port());
+      StoreOptions options = small_bounds(process);
+      options.self = incarnation_of(process);
+      options.worker_name = "process-" + std::to_string(process);
+      options.prefix = prefix;
+      // No time that a trace lets pass makes one of them dead to the other.
+      options.lease_ms = kYear_ms;
+      options.renew_ms = kYear_ms / 4;
+      const std::string url = "redis://127.0.0.1:" + std::to_string(proxies_[process]->port());
+      StatusOr<std::unique_ptr<Store>> store = open_store(url, options);
+      EXPECT_TRUE(store.ok()) << store.status();
+      if (store.ok()) stores_[process] = *std::move(store);
+    }
+  }
+
+  Store& store(size_t process) override { return *stores_[process]; }
+  bool lose_next_reply(size_t process) override {
+    proxies_[process]->lose_answer();
+    return true;
+  }
+  void keep_replies(size_t process) override { proxies_[process]->keep_answers(); }
+  Task<void> await_ready(size_t process) override {
+    for (int i = 0; i < kLooks; ++i) {
+      const bool ready = stores_[process]->stats().health.ok();
+      if (ready) co_return;
+      co_await sleep_for(kLook);
+    }
+    ADD_FAILURE() << "the connection of process " << process << " does not come back";
+  }
+  Task<void> run() override {
+    const auto body = [&](TaskGroup& group) -> Task<void> {
+      for (const auto& store : stores_) group.start(&Store::run, store.get());
+      co_return;
+    };
+    co_await with_group(body);
+  }
+  // Those of the server: either process may know older ones.
+  std::string counters() override {
+    std::istringstream lines(redis_.command({"HGETALL", "{" + prefix_ + ":00}:count"}));
+    std::map<std::string, uint64_t> kept;
+    for (std::string name, value; std::getline(lines, name) && std::getline(lines, value);) {
+      kept[name] = std::stoull(value);
+    }
+    StoreStats stats;
+    stats.queued_jobs = kept["queued"];
+    stats.running_jobs = kept["running"];
+    stats.finished_jobs = kept["finished"];
+    stats.succeeded_jobs = kept["succeeded"];
+    stats.dead_jobs = kept["dead"];
+    stats.cancelled_jobs = kept["cancelled"];
+    stats.suspect_jobs = kept["suspect"];
+    stats.removed_jobs = kept["removed"];
+    return to_text(stats);
+  }
+  Task<void> close() override {
+    for (const auto& store : stores_) co_await store->close();
+  }
+
+ private:
+  RedisProcess& redis_;
+  const std::string prefix_;
+  std::array<std::unique_ptr<TcpProxy>, kProcesses> proxies_;
+  std::array<std::unique_ptr<Store>, kProcesses> stores_;
+};
+
+}  // namespace
+
+std::unique_ptr<Subject> make_redis_subject(RedisProcess& redis) {
+  static int instances = 0;
+  return std::make_unique<RedisSubject>(redis, "trace-" + std::to_string(++instances));
+}
+
+}  // namespace weft::testing

@@ -139,7 +139,7 @@ void StreamState::detach_below(uint64_t first) {
 void StreamState::rewind(const v1::Job& job, uint64_t last_kept) {
   clear_tail();
   first_sequence = job.first_sequence();
-  committed = job.last_sequence();
+  committed = seen_up_to = job.last_sequence();
   attempt_sequence = job.attempt_sequence();
   finished.reset();
   finished_attempt_ = 0;

@@ -26,7 +26,8 @@ void Resync::want() {
   hub_.for_each_stream([this](const StreamStatePtr& state) {
     if (state->reader_count > 0) {
       const bool over = state->finished && state->finished->state() != v1::JOB_STATE_DEAD;
-      records_.push_back({state, state->committed, state->attempt_sequence, over});
+      records_.push_back(
+          {state, state->committed, state->seen_up_to, state->attempt_sequence, over});
     }
     if (state->producer != nullptr) written_.push_back(state);
   });
@@ -90,7 +91,7 @@ Task<bool> Resync::ask_for_record(const Known& known) {
   }
   if (!job.ok()) co_return false;
   const bool other_attempt = job->attempt_sequence() > known.attempt_sequence &&
-                             job->attempt_sequence() <= known.committed;
+                             job->attempt_sequence() <= known.seen_up_to;
   if (job->last_sequence() < known.committed || other_attempt ||
       (known.over && !job->has_outcome())) {
     spdlog::warn("job {}: the store has lost a part of its stream", state.job_id());

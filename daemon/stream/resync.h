@@ -28,6 +28,7 @@ class Resync {
   struct Known {
     StreamStatePtr state;
     uint64_t committed;
+    uint64_t seen_up_to;
     uint64_t attempt_sequence;
     bool over;  // succeeded or cancelled, and that is for ever
   };

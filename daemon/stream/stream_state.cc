@@ -28,6 +28,7 @@ void StreamState::learn(const v1::Job& job) {
   first_sequence = std::max(first_sequence, job.first_sequence());
   committed = std::max(committed, job.last_sequence());
   attempt_sequence = std::max(attempt_sequence, job.attempt_sequence());
+  seen_up_to = std::max(seen_up_to, job.last_sequence());
   if (progress_version == 0 && job.has_progress()) set_progress(job.progress());
   const bool was_finished = finished.has_value();
   const bool newer = job.attempt() > finished_attempt_;
@@ -53,9 +54,12 @@ void StreamState::learn(const v1::Job& job) {
 }
 
 void StreamState::publish(const ChunkBlockPtr& block) {
+  if (block->first_sequence <= seen_up_to + 1) {
+    seen_up_to = std::max(seen_up_to, block->last_sequence());
+  }
+  if (block->kind == ChunkBlock::Kind::kAttemptStarted) on_attempt(*block);
   if (block->last_sequence() <= committed) return;  // an attempt that came after knows it already
   committed = block->last_sequence();
-  if (block->kind == ChunkBlock::Kind::kAttemptStarted) on_attempt(*block);
   if (readers_.empty()) return hold_head();
   if (!tail.empty() && tail.back()->last_sequence() + 1 != block->first_sequence) clear_tail();
   tail.push_back(block);

@@ -125,6 +125,7 @@ class StreamState final : public ListNode<StreamState>,
   uint64_t first_sequence = 1;
   uint64_t committed = 0;
   uint64_t attempt_sequence = 0;  // entries below it are superseded
+  uint64_t seen_up_to = 0;        // so far every entry or a later record was seen
   LazyDeque<ChunkBlockPtr> tail;  // the newest committed blocks, without a gap
   std::optional<v1::Finished> finished;
   v1::Progress progress;

@@ -125,6 +125,8 @@ Task<StatusOr<v1::Job>> RedisStore::get(std::string job_id, bool with_payload) {
   const size_t bytes =
       kRecordBytes + limits::kResultBytes + (with_payload ? limits::kPayloadBytes : 0);
   auto permit = co_await answer_bytes_.acquire(std::min(bytes, options_.read_bytes));
+  // What is told of the stream from then on begins before this answer.
+  co_await news_.said();
   RedisCommand command = begin_call(redis_scripts::get);
   command.add(job_id).add(with_payload ? "1" : "0");
   const StatusOr<RedisReply> reply =

@@ -6,13 +6,13 @@
 
 #include <weft/base/limits.h>
 #include <weft/store/job_record.h>
+#include <weft/store/redis/redis_news_message.h>
 #include <weft/store/redis/redis_store_impl.h>
 
 namespace weft {
 namespace {
 
 constexpr size_t kQueues = 255;  // of one call: a byte names one
-constexpr size_t kWatchBytes = 48;
 
 size_t bytes_of(const Settlement& settlement) {
   return settlement.outcome.result().size() + settlement.outcome.error_message().size() + 256;
@@ -54,25 +54,6 @@ std::string joined(const std::vector<std::string>& types) {
   std::string out = "\n";
   for (const std::string& type : types) out += type + "\n";
   return out;
-}
-
-void parse_watch(const std::string& job_id, std::string_view watch, Incarnation self,
-                 std::vector<RemoteReaders>& readers) {
-  const auto number = [](std::string_view bytes) {
-    uint64_t out = 0;
-    for (const char byte : bytes) out = out << 8 | static_cast<uint8_t>(byte);
-    return out;
-  };
-  for (; watch.size() >= kWatchBytes; watch.remove_prefix(kWatchBytes)) {
-    const Incarnation from = to_incarnation(watch.substr(0, 16));
-    if (from == self) continue;
-    StreamReaders their;
-    their.passive = static_cast<uint32_t>(number(watch.substr(16, 4)));
-    their.attached = static_cast<uint32_t>(number(watch.substr(20, 4)));
-    their.credit = number(watch.substr(24, 8));
-    their.cursor = number(watch.substr(32, 8));
-    readers.emplace_back(job_id, from, their);
-  }
 }
 
 }  // namespace
@@ -293,7 +274,7 @@ void RedisStore::took(RedisReply& reply, const TakeRequest& take, Taken& taken) 
       if (!payload.is_nil()) job.mutable_spec()->set_payload(payload.text());
       if (!progress.is_nil()) job.mutable_progress()->ParseFromString(progress.text());
       if (!watch.is_nil()) {
-        parse_watch(job.spec().id(), watch.text(), self_, taken.readers);
+        add_remote_readers(job.spec().id(), watch.text(), self_, taken.readers);
       }
       extra += 4;
     }

@@ -6,6 +6,7 @@
 
 #include <weft/base/clock.h>
 #include <weft/base/limits.h>
+#include <weft/runtime/task_group.h>
 #include <weft/store/job_record.h>
 #include <weft/store/redis/redis_store.h>
 #include <weft/store/redis/redis_store_impl.h>
@@ -60,9 +61,15 @@ RedisStore::RedisStore(RedisServer server, RedisFacts facts, StoreOptions option
                [this](SubmitBatch::Entries entries) { return send_submits(std::move(entries)); }),
       appends_(tasks_,
                [this](AppendBatch::Entries entries) { return send_appends(std::move(entries)); }),
-      progress_(tasks_, [this](ProgressBatch::Entries entries) {
-        return send_progress(std::move(entries));
-      }) {}
+      progress_(
+          tasks_,
+          [this](ProgressBatch::Entries entries) { return send_progress(std::move(entries)); }),
+      news_(connection_, tasks_, server_, "weft news " + options.worker_name,
+            connection_options(options), prefix_,
+            [this](std::string job_id) { return get(std::move(job_id), false); }) {
+  news_.set_self(self_);
+  connection_.set_on_connected([this] { news_.on_connected(); });
+}
 
 RedisStore::~RedisStore() = default;
 
@@ -98,20 +105,28 @@ StoreStats RedisStore::stats() const {
   stats.admission = admission_;
   RedisConnectionStats connection = connection_.stats();
   stats.health = std::move(connection.health);
+  if (stats.health.ok()) stats.health = news_.health();
   stats.connects = connection.connects;
   stats.timeouts = connection.timeouts;
   stats.commands = connection.commands;
-  stats.pushes += connection.pushes;
+  stats.pushes += news_.stats().pushes;
   stats.refusals = std::move(connection.refusals);
   return stats;
 }
 
 Task<void> RedisStore::close() {
   own_loop_.enter();
+  co_await news_.said();
   co_await tasks_.join();
 }
 
-Task<void> RedisStore::run() { return connection_.run(); }
+Task<void> RedisStore::run() {
+  auto body = [this](TaskGroup& group) -> Task<void> {
+    group.start([this] { return news_.run(); }).set_name("store: news");
+    co_await connection_.run();
+  };
+  co_await with_group(body);
+}
 
 RedisCommand RedisStore::begin_call(const RedisScript& script) const {
   RedisCommand command = RedisConnection::start_script(script);

@@ -16,6 +16,7 @@
 #include <weft/store/redis/own_tasks.h>
 #include <weft/store/redis/redis_batch.h>
 #include <weft/store/redis/redis_connection.h>
+#include <weft/store/redis/redis_news.h>
 #include <weft/store/redis/redis_record.h>
 #include <weft/store/redis/redis_reply.h>
 #include <weft/store/redis/redis_sync.h>
@@ -31,7 +32,10 @@ class RedisStore final : public Store, private TurnEndHook {
   // Blocks: agrees with what is there on its layout, and reads the counters.
   Status begin(RedisSync& redis);
 
-  void set_listener(StoreListener* listener) override { listener_ = listener; }
+  void set_listener(StoreListener* listener) override {
+    listener_ = listener;
+    news_.set_listener(listener);
+  }
   StoreStats stats() const override;
   Task<void> close() override;
 
@@ -52,6 +56,11 @@ class RedisStore final : public Store, private TurnEndHook {
                                 std::string value) override;
   Task<StatusOr<std::vector<StoredSend>>> read_sends(std::string job_id, uint64_t after) override;
   void consumed(const Token& token, uint64_t number) override;
+  void follow(const std::string& job_id, StreamReaders readers) override;
+  void detach_readers(const std::string& job_id, Incarnation from,
+                      uint64_t first_sequence) override;
+  Task<StatusOr<std::vector<RemoteReaders>>> remote_readers(
+      std::vector<std::string> job_ids) override;
 
   Task<StatusOr<JobPage>> list(JobFilter filter, std::string position, size_t max_jobs) override;
   Task<StatusOr<v1::Job>> retry(std::string job_id) override;
@@ -155,6 +164,7 @@ class RedisStore final : public Store, private TurnEndHook {
   SubmitBatch submits_;
   AppendBatch appends_;
   ProgressBatch progress_;
+  RedisNews news_;
 };
 
 }  // namespace weft

@@ -152,7 +152,10 @@ local function followers(ids, self)
   return found
 end
 local function ended_news(record, outcome, most)
-  if #outcome > most then return pack('>I4', #record) .. record .. pack('>I4', 0) end
+  -- Of a job that is kept no longer there is nothing to ask for.
+  if #outcome > most and sub(record, 64, 71) ~= ZERO then
+    return pack('>I4', #record) .. record .. pack('>I4', 0)
+  end
   return pack('>I4', #record) .. record .. pack('>I4', #outcome) .. outcome
 end
 

@@ -52,6 +52,7 @@ local function settle_any(i, id, record, how, outcome, progress)
   if progress ~= '' then
     call('HSET', P .. 'progress', id, progress)
     j.flags = with(j.flags, PROGRESS)
+    tell_all(followers({id}, self)[id], 'p', id, progress)
   else
     progress = has(j.flags, PROGRESS) and call('HGET', P .. 'progress', id)
   end

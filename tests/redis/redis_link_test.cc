@@ -189,6 +189,30 @@ TEST(RedisLink, AnswersEveryCallOnceThroughManyCuts) {
   });
 }
 
+CORO_TEST(RedisLink, PausesLongerAndLongerBetweenTriesButNeverForLong) {
+  RedisProcess server({.tcp = true});
+  TcpProxy proxy(server.port());
+  proxy.refuse();
+  RedisConnection redis(testing::redis_at(url_of(proxy)), "test", {.seed = 5});
+  auto block = [&](TaskGroup& group) -> Task<void> {
+    group.start([](RedisConnection* running) { return running->run(); }, &redis);
+    co_await sleep_for(std::chrono::milliseconds(limits::kRedisRetryMs * 8));
+    EXPECT_GE(proxy.accepted(), 4u);
+    EXPECT_LE(proxy.accepted(), 8u);
+    const uint64_t before = proxy.accepted();
+    constexpr uint64_t kPauses = 20;  // of the longest
+    co_await sleep_for(std::chrono::milliseconds(limits::kRedisRetryMsMax * kPauses));
+    const uint64_t tries = proxy.accepted() - before;
+    EXPECT_GE(tries, kPauses);
+    EXPECT_LE(tries, kPauses * 2 + 5);
+    proxy.resume();
+    co_await redis.wait_connected();
+    EXPECT_EQ(redis.stats().connects, 1u);
+    group.cancel(CancelReason::kShutdown);
+  };
+  co_await with_group(block);
+}
+
 // Answers the first thing it is told with `answer`, again and again, and is not Redis.
 class Impostor {
  public:

@@ -16,6 +16,8 @@ namespace {
 constexpr int64_t kSecond_us = 1'000'000;
 constexpr int64_t kMicrosecond_ns = 1000;
 constexpr uint8_t kFlagCancel = 1;
+constexpr size_t kFlagsAt = 9;
+constexpr size_t kRetentionAt = 63;
 
 template <typename Number>
 void put(std::string& out, Number number) {
@@ -44,11 +46,10 @@ class Cutter {
     bytes_.remove_prefix(size);
     return out;
   }
+  std::string_view rest() { return text(bytes_.size()); }
   template <typename Number>
   Number number() {
-    uint64_t out = 0;
-    for (const char byte : text(sizeof(Number))) out = out << 8 | static_cast<uint8_t>(byte);
-    return static_cast<Number>(out);
+    return static_cast<Number>(to_number(text(sizeof(Number))));
   }
 
  private:
@@ -70,6 +71,12 @@ bool is_ended(uint8_t state) {
 std::string to_bytes(uint64_t number) {
   std::string out;
   put(out, number);
+  return out;
+}
+
+uint64_t to_number(std::string_view bytes) {
+  uint64_t out = 0;
+  for (const char byte : bytes) out = out << 8 | static_cast<uint8_t>(byte);
   return out;
 }
 
@@ -122,7 +129,6 @@ std::string new_record_tail(const v1::JobSpec& spec, int64_t retention_ms) {
   put(out, retention_ms);
   put(out, uint64_t{1});  // first
   for (int i = 0; i < 3; ++i) put(out, uint64_t{0});
-  put_text(out, "");  // worker name
   put_text(out, spec.idempotency_key());
   put(out, uint16_t{0});  // cancel reason
   put_text(out, spec.queue());
@@ -161,18 +167,20 @@ bool apply_record(std::string_view record, v1::Job& job) {
   job.set_crashes(cut.number<uint8_t>());
   cut.text(16);  // the worker
   job.set_attempt(cut.number<uint32_t>());
-  cut.number<uint64_t>();  // age
   const auto start = cut.number<int64_t>();
   cut.number<uint64_t>();  // consumed
+  cut.number<uint64_t>();  // age
   const auto submit = cut.number<int64_t>();
   cut.number<uint64_t>();  // retention
   job.set_first_sequence(cut.number<uint64_t>());
   job.set_last_sequence(cut.number<uint64_t>());
   job.set_attempt_sequence(cut.number<uint64_t>());
   job.set_last_send(cut.number<uint64_t>());
-  job.set_worker(std::string(cut.text(cut.number<uint8_t>())));
   cut.text(cut.number<uint8_t>());  // the key
   const std::string_view reason = cut.text(cut.number<uint16_t>());
+  cut.text(cut.number<uint8_t>());  // queue and type are in the spec
+  cut.text(cut.number<uint8_t>());
+  job.set_worker(std::string(cut.rest()));
   job.set_cancel_requested((flags & kFlagCancel) != 0);
   job.set_cancel_reason(std::string(reason));
   set_time(*job.mutable_submit_time(), submit);
@@ -188,6 +196,16 @@ bool apply_record(std::string_view record, v1::Job& job) {
   }
   if (is_ended(state)) job.mutable_outcome();
   return cut.ok() && state >= v1::JOB_STATE_SCHEDULED && state <= v1::JOB_STATE_EXPIRED;
+}
+
+std::string_view from_flags(std::string_view record) {
+  return record.size() < kFlagsAt ? std::string_view() : record.substr(kFlagsAt);
+}
+
+int64_t retention_of(std::string_view record) {
+  Cutter cut(record);
+  cut.text(kRetentionAt);
+  return cut.number<int64_t>();
 }
 
 Status damaged_job(std::string_view what) {

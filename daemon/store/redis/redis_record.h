@@ -25,8 +25,9 @@ std::optional<Incarnation> parse_hex(std::string_view digits);
 
 // The worker and the attempt of a token, as they stand in a record.
 std::string token_bytes(const Token& token);
-// The number as ">I8".
+// The number as ">I8", and back from up to eight bytes.
 std::string to_bytes(uint64_t number);
+uint64_t to_number(std::string_view bytes);
 
 // The part of a new record that the submitting process knows, from `keep` on.
 std::string new_record_tail(const v1::JobSpec& spec, int64_t retention_ms);
@@ -42,7 +43,10 @@ bool apply_record(std::string_view record, v1::Job& job);
 StatusOr<v1::Job> to_job(const RedisReply& record, const RedisReply& spec,
                          const RedisReply& outcome, const RedisReply& progress,
                          const RedisReply& payload = RedisReply());
-// A job's id, for who has nothing but its record: DATA_LOSS with what to do.
+// What stays of a running job's record until it ends, unless something happens to the job.
+std::string_view from_flags(std::string_view record);
+int64_t retention_of(std::string_view record);  // in milliseconds
+// DATA_LOSS, with what to do.
 Status damaged_job(std::string_view what);
 
 // A block as it is stored and pushed.

@@ -12,26 +12,32 @@
 namespace weft {
 namespace {
 
-constexpr size_t kQueues = 255;  // of one call: a byte names one
+constexpr size_t kGroups = 255;   // of one call: a byte names one
+constexpr char kLastFollows = 1;  // in a settlement of a call
+constexpr char kOutcomeFollows = 2;
+constexpr char kProgressFollows = 4;
 
 size_t bytes_of(const Settlement& settlement) {
   return settlement.outcome.result().size() + settlement.outcome.error_message().size() + 256;
 }
 
-// Numbers of the queues of a call's settlements, from 1; 0: it has too many.
-class Queues {
+// Jobs of one queue with one retention: numbered from 1 in a call; 0: it has too many.
+class Groups {
  public:
-  uint8_t number(const std::string& queue) {
-    const auto found = std::find(list_.begin(), list_.end(), queue);
-    if (found != list_.end()) return static_cast<uint8_t>(found - list_.begin() + 1);
-    if (list_.size() == kQueues) return 0;
-    list_.push_back(queue);
+  uint8_t number(const std::string& queue, int64_t retention_ms) {
+    for (size_t i = 0; i < list_.size(); ++i) {
+      if (list_[i].second == retention_ms && list_[i].first == queue) {
+        return static_cast<uint8_t>(i + 1);
+      }
+    }
+    if (list_.size() == kGroups) return 0;
+    list_.emplace_back(queue, retention_ms);
     return static_cast<uint8_t>(list_.size());
   }
-  const std::vector<std::string>& list() const { return list_; }
+  const std::vector<std::pair<std::string, int64_t>>& list() const { return list_; }
 
  private:
-  std::vector<std::string> list_;
+  std::vector<std::pair<std::string, int64_t>> list_;
 };
 
 void set_time(google::protobuf::Timestamp& time, int64_t us) {
@@ -129,12 +135,51 @@ Task<StatusOr<Taken>> RedisStore::do_settle_and_take(std::vector<Settlement> set
   co_return StatusOr<Taken>(std::move(taken));
 }
 
+void RedisStore::add_settlements(RedisCommand& command, Incarnation worker,
+                                 std::vector<Settlement>& settlements, size_t begin, size_t end) {
+  Groups groups;
+  std::vector<std::pair<const Running*, uint8_t>> known;
+  known.reserve(end - begin);
+  for (size_t i = begin; i < end; ++i) {
+    const Running* job = running(settlements[i].token);
+    const bool groupable = job != nullptr && job->worker == worker;
+    known.emplace_back(job,
+                       groupable ? groups.number(job->job.spec().queue(), job->retention_ms) : 0);
+  }
+  command.add(static_cast<int64_t>(groups.list().size()));
+  for (const auto& [queue, retention_ms] : groups.list()) command.add(queue).add(retention_ms);
+  command.add(static_cast<int64_t>(end - begin));
+  for (size_t i = begin; i < end; ++i) command.add(settlements[i].token.job_id);
+  std::string outcome;
+  for (size_t i = begin; i < end; ++i) {
+    Settlement& settlement = settlements[i];
+    const size_t size = settlement.outcome.ByteSizeLong();
+    if (facts_.max_bulk_bytes > 0 && size > facts_.max_bulk_bytes) {
+      settlement.outcome = too_long(size, facts_.max_bulk_bytes);
+      settlement.state = v1::JOB_STATE_DEAD;
+    }
+    settlement.outcome.SerializeToString(&outcome);
+    const auto [job, group] = known[i - begin];
+    command.add(group != 0 ? job->record : std::string(2, '\0') + token_bytes(settlement.token));
+    char follows = 0;
+    if (settlement.last_sequence > 0) follows |= kLastFollows;
+    if (!outcome.empty()) follows |= kOutcomeFollows;
+    if (settlement.progress) follows |= kProgressFollows;
+    std::string how{static_cast<char>(settlement.state), static_cast<char>(group), follows};
+    if (settlement.last_sequence > 0) how += to_bytes(settlement.last_sequence);
+    command.add(how);
+    if (!outcome.empty()) command.add(outcome);
+    if (settlement.progress) command.add(settlement.progress->SerializeAsString());
+  }
+}
+
 Task<Status> RedisStore::settle_part(std::vector<Settlement>& settlements, size_t begin, size_t end,
                                      const TakeRequest& take, size_t want, Taken& taken,
                                      bool* more) {
   const bool takes = want > 0;
+  const Incarnation worker = takes || begin == end ? take.worker : settlements[begin].token.worker;
   RedisCommand command = begin_call(redis_scripts::settle_and_take);
-  command.add(clock()).add(self_hex_).add(to_bytes(take.worker));
+  command.add(clock()).add(self_hex_).add(to_bytes(worker));
   command.add(static_cast<int64_t>(options_.finished_per_queue));
   command.add(static_cast<int64_t>(options_.push_bytes));
   command.add(static_cast<int64_t>(take_seq_ + 1)).add(static_cast<int64_t>(want));
@@ -145,33 +190,7 @@ Task<Status> RedisStore::settle_part(std::vector<Settlement>& settlements, size_
   for (const TypeRoom& room : take.type_room) {
     command.add(room.type).add(static_cast<int64_t>(room.jobs));
   }
-  Queues queues;
-  std::vector<uint8_t> numbers;
-  numbers.reserve(end - begin);
-  for (size_t i = begin; i < end; ++i) {
-    const Running* job = running(settlements[i].token);
-    numbers.push_back(job == nullptr ? 0 : queues.number(job->job.spec().queue()));
-  }
-  command.add(static_cast<int64_t>(queues.list().size()));
-  for (const std::string& queue : queues.list()) command.add(queue);
-  std::string bytes;
-  for (size_t i = begin; i < end; ++i) {
-    Settlement& settlement = settlements[i];
-    const size_t size = settlement.outcome.ByteSizeLong();
-    if (facts_.max_bulk_bytes > 0 && size > facts_.max_bulk_bytes) {
-      settlement.outcome = too_long(size, facts_.max_bulk_bytes);
-      settlement.state = v1::JOB_STATE_DEAD;
-    }
-    command.add(settlement.token.job_id).add(token_bytes(settlement.token));
-    std::string how{static_cast<char>(settlement.state), static_cast<char>(numbers[i - begin])};
-    if (settlement.last_sequence > 0) how += to_bytes(settlement.last_sequence);
-    command.add(how);
-    settlement.outcome.SerializeToString(&bytes);
-    command.add(bytes);
-    bytes.clear();
-    if (settlement.progress) settlement.progress->SerializeToString(&bytes);
-    command.add(bytes);
-  }
+  add_settlements(command, worker, settlements, begin, end);
   StatusOr<RedisReply> reply =
       co_await call(redis_scripts::settle_and_take, std::move(command), end - begin + want);
   if (!reply.ok()) {
@@ -285,6 +304,8 @@ void RedisStore::took(RedisReply& reply, const TakeRequest& take, Taken& taken) 
     running->job = job;
     payload.swap(*job.mutable_spec()->mutable_payload());
     running->worker = take.worker;
+    running->record = from_flags(records[i].text());
+    running->retention_ms = retention_of(records[i].text());
     running_.insert_or_assign(job.spec().id(), std::move(running));
     taken.jobs.push_back(std::move(job));
   }

@@ -85,12 +85,8 @@ Status RedisStore::begin(RedisSync& redis) {
                            found + ", and this weftd knows the layout " + std::string(kLayout) +
                            ": use the weftd that wrote it, or another --prefix");
   }
-  RedisCommand counts("HMGET");
-  counts.add(prefix_ + "count");
-  for (const char* name :
-       {"queued", "running", "finished", "succeeded", "dead", "cancelled", "suspect", "removed"}) {
-    counts.add(name);
-  }
+  RedisCommand counts("GET");
+  counts.add(prefix_ + "totals");
   const StatusOr<RedisReply> answer = redis.call(std::move(counts));
   if (!answer.ok()) return answer.status();
   keep_counts(*answer);
@@ -165,8 +161,10 @@ void RedisStore::keep_counts(const RedisReply& counts) {
   uint64_t* const fields[] = {&stats_.queued_jobs,    &stats_.running_jobs, &stats_.finished_jobs,
                               &stats_.succeeded_jobs, &stats_.dead_jobs,    &stats_.cancelled_jobs,
                               &stats_.suspect_jobs,   &stats_.removed_jobs};
-  for (size_t i = 0; i < std::size(fields); ++i) {
-    *fields[i] = std::strtoull(counts[i].text().c_str(), nullptr, 10);
+  std::string_view bytes = counts.text();
+  for (size_t i = 0; i < std::size(fields) && bytes.size() >= sizeof(uint64_t); ++i) {
+    *fields[i] = to_number(bytes.substr(0, sizeof(uint64_t)));
+    bytes.remove_prefix(sizeof(uint64_t));
   }
 }
 

@@ -76,8 +76,10 @@ class RedisStore final : public Store, private TurnEndHook {
   struct Running {
     v1::Job job;
     Incarnation worker;
-    bool asked = false;      // by a settlement that was not answered yet
-    bool uncertain = false;  // the answer to its settlement was lost
+    std::string record;        // from its flags on, as of the take
+    int64_t retention_ms = 0;  // that it has
+    bool asked = false;        // by a settlement that was not answered yet
+    bool uncertain = false;    // the answer to its settlement was lost
   };
   using SubmitBatch = RedisBatch<v1::JobSpec, StatusOr<Submitted>>;
   using AppendBatch = RedisBatch<Append, Status>;
@@ -124,6 +126,8 @@ class RedisStore final : public Store, private TurnEndHook {
   Task<void> do_consumed(std::map<std::string, std::pair<Token, uint64_t>> consumed);
 
   // ---- settle and take (redis_settle.cc)
+  void add_settlements(RedisCommand& command, Incarnation worker,
+                       std::vector<Settlement>& settlements, size_t begin, size_t end);
   size_t end_of_part(const std::vector<Settlement>& settlements, size_t begin);
   Running* running(const Token& token);
   void settled(std::vector<Settlement>& settlements, size_t begin, RedisReply& reply, Taken& taken);

@@ -16,7 +16,6 @@ if j.state == QUEUED then
   local spec, progress = call('HGET', P .. 'spec', id), call('HGET', P .. 'progress', id)
   local outcome = cancelled_outcome(reason)
   record = end_job(id, j, outcome, tonumber(ARGV[5]), tonumber(ARGV[6]), self)
-  save_counts()
   return {all_counts(), 'c', j.state, record, spec, outcome, progress}
 end
 if j.state ~= RUNNING then return {all_counts(), 'a', j.state} end

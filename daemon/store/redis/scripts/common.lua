@@ -20,9 +20,10 @@
 --                               the id. An entry whose record is not queued any more, or has another
 --                               age, is skipped and counts nowhere; a lane without live entries is
 --                               deleted
---   P count             hash    queued, running, finished, succeeded, dead, cancelled, suspect (those
---                               queued), removed, q:QUEUE (queued), f:QUEUE (finished): kept counters
---   P held:INC          hash    job id -> attempt: what a process runs
+--   P totals            string  kept counters, each as ">I8": queued, running, finished, succeeded,
+--                               dead, cancelled, suspect (those queued), removed
+--   P count             hash    q:QUEUE -> jobs queued, f:QUEUE -> jobs finished
+--   P held:INC          set     ids: what a process runs (a small hash would be searched for each)
 --   P took:INC          string  the last take_seq and the ids that take got, with spaces between
 --   P workers           hash    INC -> beat in microseconds, a space, serialized v1.Worker
 --   P dead:INC          hash    job id -> attempt requeued from a process given up; 1 hour
@@ -31,8 +32,7 @@
 --   P watch             hash    job id -> who follows its stream: 48 bytes each, ">c16I4I4I8I8" of
 --                               incarnation, passive, attached, credit, cursor, padded
 --   P follows:INC       set     the ids it has in `watch`
---   P done:QUEUE        list    entries as they finished: attempt and age as ">I4I8", then the id;
---                               those of jobs that have gone on or are gone are skipped
+--   P done:QUEUE        list    ids as they finished; those of jobs that are gone are skipped
 --   P expire            zset    SECOND:QUEUE by that second: finished jobs to be forgotten then
 --   P expire:SECOND:QUEUE  list their ids; skipped like those of `done`
 --   P expiring          hash    SECOND:QUEUE -> its jobs
@@ -54,17 +54,17 @@
 --   R 48 bytes as in watch: readers     D ">I8": its readers below that are given up
 -- (record and outcome are each preceded by ">I4", their length; a length of 0: ask for it.)
 --
--- A record: HEAD by struct, then worker name, idempotency key, cancel reason, queue, type, each
--- preceded by a length byte (the reason by ">I2"). What changes most comes first: scripts that are
--- called for every job cut it by position, for a table costs more than all they do with it.
+-- A record: HEAD by struct, then idempotency key, cancel reason, queue, type, each preceded by a
+-- length byte (the reason by ">I2"), then the worker's name. What changes most comes first: scripts
+-- that are called for every job cut it by position, for a table costs more than all they do with it.
 local P = KEYS[1]
 local HEAD = '>BI8BBc16I4I8I8I8I8I8I8I8I8I8'
-local TAIL = 'Bc0Bc0I2c0Bc0Bc0'
+local TAIL = 'Bc0I2c0Bc0Bc0'
 local QUEUED, RUNNING, SUCCEEDED, DEAD, CANCELLED = 2, 3, 4, 5, 6
 -- Bits of flags: an end was asked for; payload, progress and outcome have fields of their own.
 local CANCEL, LARGE, PROGRESS, OUTCOME = 1, 2, 4, 8
-local NOBODY = string.rep('\0', 16)
-local ZERO = string.rep('\0', 8)
+local NOBODY, ZERO = string.rep('\0', 16), string.rep('\0', 8)
+
 local KEY_MS = 24 * 3600 * 1000  -- an idempotency key is kept at least so long
 local BLOCK = 256   -- ages of one list
 local TRIM = 2      -- surplus jobs forgotten for each that finishes
@@ -77,15 +77,16 @@ local call, sub, byte, pack, unpack_struct =
 -- milliseconds.
 local function unpack_job(record)
   local j, at = {}, nil
-  j.state, j.finish, j.flags, j.crashes, j.worker, j.attempt, j.age, j.start, j.consumed, j.submit,
+  j.state, j.finish, j.flags, j.crashes, j.worker, j.attempt, j.start, j.consumed, j.age, j.submit,
     j.keep, j.first, j.last, j.from, j.send, at = unpack_struct(HEAD, record)
-  j.name, j.key, j.reason, j.queue, j.type = unpack_struct('>' .. TAIL, record, at)
+  j.key, j.reason, j.queue, j.type, at = unpack_struct('>' .. TAIL, record, at)
+  j.name = sub(record, at)
   return j
 end
 local function pack_job(j)
-  return pack(HEAD .. TAIL, j.state, j.finish, j.flags, j.crashes, j.worker, j.attempt, j.age,
-    j.start, j.consumed, j.submit, j.keep, j.first, j.last, j.from, j.send, #j.name, j.name,
-    #j.key, j.key, #j.reason, j.reason, #j.queue, j.queue, #j.type, j.type)
+  return pack(HEAD .. TAIL, j.state, j.finish, j.flags, j.crashes, j.worker, j.attempt, j.start,
+    j.consumed, j.age, j.submit, j.keep, j.first, j.last, j.from, j.send, #j.key, j.key, #j.reason,
+    j.reason, #j.queue, j.queue, #j.type, j.type) .. j.name
 end
 local function has(flags, bit) return flags % (2 * bit) >= bit end
 local function with(flags, bit) return has(flags, bit) and flags or flags + bit end
@@ -99,22 +100,37 @@ local function now_us(clock)
   return time[1] * 1000000 + time[2]
 end
 
--- Kept counters change in the end, once each.
-local counts = {}
-local function count(name, by) counts[name] = (counts[name] or 0) + by end
-local function save_counts()
-  for name, by in pairs(counts) do
-    if by ~= 0 and call('HINCRBY', P .. 'count', name, by) == 0 and sub(name, 2, 2) == ':' then
-      call('HDEL', P .. 'count', name)  -- of a queue
-      if sub(name, 1, 1) == 'f' then call('UNLINK', P .. 'done:' .. sub(name, 3)) end
-    end
-  end
-  counts = {}
+-- Kept counters. Those of all queues are read once and written in the end, together.
+local totals, changed = nil, false
+local function load_totals()
+  local stored = call('GET', P .. 'totals') or string.rep(ZERO, 8)
+  totals = {}
+  totals.queued, totals.running, totals.finished, totals.succeeded, totals.dead, totals.cancelled,
+    totals.suspect, totals.removed = unpack_struct('>I8I8I8I8I8I8I8I8', stored)
 end
--- What stats() shows: part of what is answered, after save_counts().
+local function total(name)
+  if not totals then load_totals() end
+  return totals[name]
+end
+local function count(name, by)
+  local now = total(name) + by
+  totals[name] = now
+  changed = true
+end
+-- Of one queue: what is left. A counter that is 0 takes no room.
+local function count_queue(name, by)
+  local left = call('HINCRBY', P .. 'count', name, by)
+  if left == 0 then call('HDEL', P .. 'count', name) end
+  return left
+end
+-- What stats() shows: a part of what is answered, and the end of every script that counts.
 local function all_counts()
-  return call('HMGET', P .. 'count', 'queued', 'running', 'finished', 'succeeded', 'dead',
-    'cancelled', 'suspect', 'removed')
+  if not changed then return call('GET', P .. 'totals') or string.rep(ZERO, 8) end
+  local packed = pack('>I8I8I8I8I8I8I8I8', totals.queued, totals.running, totals.finished,
+    totals.succeeded, totals.dead, totals.cancelled, totals.suspect, totals.removed)
+  call('SET', P .. 'totals', packed)
+  changed = false
+  return packed
 end
 
 local function hex(incarnation)
@@ -130,9 +146,11 @@ local function tell_all(incs, letter, id, body)
 end
 
 -- What P watch has of some jobs, at most 4000: id -> entries. Most jobs have none.
+local watched = nil
 local function watches(ids)
+  if watched == nil then watched = call('EXISTS', P .. 'watch') == 1 end
   local found = {}
-  if #ids == 0 or call('EXISTS', P .. 'watch') == 0 then return found end
+  if #ids == 0 or not watched then return found end
   for i, entries in ipairs(call('HMGET', P .. 'watch', unpack(ids))) do
     if entries then found[ids[i]] = entries end
   end
@@ -183,7 +201,7 @@ local function add_waiting(x, queue, type, n)
     call('RPUSH', P .. x .. 'turns', queue)
   end
   count('queued', n)
-  count('q:' .. queue, n)
+  count_queue('q:' .. queue, n)
   if x == 'x' then count('suspect', n) end
 end
 local function leave_waiting(x, queue, type, n)
@@ -194,7 +212,7 @@ local function leave_waiting(x, queue, type, n)
     if call('EXISTS', lanes) == 0 then call('LREM', P .. x .. 'turns', 0, queue) end
   end
   count('queued', -n)
-  count('q:' .. queue, -n)
+  count_queue('q:' .. queue, -n)
   if x == 'x' then count('suspect', -n) end
 end
 -- Puts a job that ran before where its age says: near the front.
@@ -253,19 +271,23 @@ local function call_many(command, key, values)
   end
 end
 
--- Jobs that have ended do not count as such any more: they are forgotten or go on.
-local function leave_finished(records)
-  local names = {}
+-- By what list of `expire` jobs of a queue are forgotten that ended then, with this retention.
+local function second_of(finish, keep)
+  return text(math.floor((math.floor(finish / 1000) + keep) / 1000))
+end
+
+-- Jobs of one queue that have ended do not count as such any more: they are forgotten or go on.
+local function leave_finished(queue, records)
+  local times = {}
   for _, record in ipairs(records) do
-    local finish, keep = unpack_struct('>I8', record, 2), unpack_struct('>I8', record, 64)
-    local _, _, _, queue = unpack_struct('>Bc0Bc0I2c0Bc0', record, 104)
-    local name = text(math.floor((math.floor(finish / 1000) + keep) / 1000)) .. ':' .. queue
-    names[name] = (names[name] or 0) + 1
-    count('finished', -1)
+    local its = sub(record, 2, 9) .. sub(record, 64, 71)
+    times[its] = (times[its] or 0) + 1
     count(ENDS[byte(record)], -1)
-    count('f:' .. queue, -1)
   end
-  for name, by in pairs(names) do
+  count('finished', -#records)
+  if count_queue('f:' .. queue, -#records) == 0 then call('UNLINK', P .. 'done:' .. queue) end
+  for its, by in pairs(times) do
+    local name = second_of(unpack_struct('>I8I8', its)) .. ':' .. queue
     if call('HINCRBY', P .. 'expiring', name, -by) <= 0 then
       call('HDEL', P .. 'expiring', name)
       call('ZREM', P .. 'expire', name)
@@ -273,10 +295,32 @@ local function leave_finished(records)
     end
   end
 end
+-- The same for one job, which is no longer in its order of those that finished.
+local function leave_done(id, j, record)
+  call('LREM', P .. 'done:' .. j.queue, 1, id)
+  leave_finished(j.queue, {record})
+end
 
--- Nothing is left of jobs that have ended but their idempotency keys while those count.
-local function forget(ids, records)
-  local parts, blocks, keys, expires = {}, {}, {}, {}
+-- The keys of jobs that are forgotten now count for a while.
+local function keep_keys(names, expires)
+  local values, changed, seconds = call('HMGET', P .. 'key', unpack(names)), {}, {}
+  for i, name in ipairs(names) do
+    changed[2 * i - 1] = name
+    changed[2 * i] = sub(values[i], 1, 16) .. pack('>I8', expires[i]) .. sub(values[i], 25)
+    add(seconds, math.floor(expires[i] / 1000), name)
+  end
+  call_many('HSET', P .. 'key', changed)
+  for second, its in pairs(seconds) do
+    second = text(second)
+    if call('RPUSH', P .. 'keys:' .. second, unpack(its)) == #its then
+      call('ZADD', P .. 'keys', second, second)
+    end
+  end
+end
+
+-- Nothing is left of jobs of one queue that have ended but their idempotency keys, while those count.
+local function forget(queue, ids, records)
+  local parts, blocks, names, expires = {}, {}, {}, {}
   for i, record in ipairs(records) do
     local id, flags = ids[i], byte(record, 10)
     if flags > 1 then
@@ -286,13 +330,13 @@ local function forget(ids, records)
     end
     if sub(record, 80, 87) ~= ZERO then call('UNLINK', P .. 'chunks:' .. id) end
     if sub(record, 96, 103) ~= ZERO then call('UNLINK', P .. 'sends:' .. id, P .. 'sender:' .. id) end
-    local block = sub(record, 32, 38)  -- a block is 256 ages
+    local block = sub(record, 48, 54)  -- a block is 256 ages
     blocks[block] = (blocks[block] or 0) + 1
-    local _, key, _, queue = unpack_struct('>Bc0Bc0I2c0Bc0', record, 104)
-    if key ~= '' then
+    local key_bytes = byte(record, 104)
+    if key_bytes > 0 then
       local submit, keep = unpack_struct('>I8I8', record, 56)
-      keys[#keys + 1] = queue .. '\n' .. key
-      expires[#keys] = math.max(math.floor(submit / 1000) + KEY_MS,
+      names[#names + 1] = queue .. '\n' .. sub(record, 105, 104 + key_bytes)
+      expires[#names] = math.max(math.floor(submit / 1000) + KEY_MS,
         math.floor(unpack_struct('>I8', record, 2) / 1000) + keep)
     end
   end
@@ -307,66 +351,41 @@ local function forget(ids, records)
       call('UNLINK', P .. 'ages:' .. name)
     end
   end
-  if #keys == 0 then return end
-  local values, changed, seconds = call('HMGET', P .. 'key', unpack(keys)), {}, {}
-  for i, name in ipairs(keys) do
-    changed[2 * i - 1] = name
-    changed[2 * i] = sub(values[i], 1, 16) .. pack('>I8', expires[i]) .. sub(values[i], 25)
-    add(seconds, math.floor(expires[i] / 1000), name)
-  end
-  call_many('HSET', P .. 'key', changed)
-  for second, names in pairs(seconds) do
-    second = text(second)
-    if call('RPUSH', P .. 'keys:' .. second, unpack(names)) == #names then
-      call('ZADD', P .. 'keys', second, second)
-    end
-  end
+  if #names > 0 then keep_keys(names, expires) end
 end
 
--- `ids` with these records have finished in `queue` with a retention other than 0.
-local function keep_finished(queue, ids, records)
-  local entries, seconds = {}, {}
-  for i, record in ipairs(records) do
-    entries[i] = sub(record, 28, 39) .. ids[i]
-    add(seconds, sub(record, 2, 9) .. sub(record, 64, 71), ids[i])
-    count(ENDS[byte(record)], 1)
-  end
-  call('RPUSH', P .. 'done:' .. queue, unpack(entries))
+-- Jobs of one queue have ended in one state at one time, with one retention other than 0. Returns how
+-- many the queue has now.
+local function keep_finished(queue, state, finish, keep, ids)
+  call('RPUSH', P .. 'done:' .. queue, unpack(ids))
+  count(ENDS[state], #ids)
   count('finished', #ids)
-  count('f:' .. queue, #ids)
-  for times, its in pairs(seconds) do
-    local finish, keep = unpack_struct('>I8I8', times)
-    local second = text(math.floor((math.floor(finish / 1000) + keep) / 1000))
-    local name = second .. ':' .. queue
-    if call('HINCRBY', P .. 'expiring', name, #its) == #its then
-      call('ZADD', P .. 'expire', second, name)
-    end
-    call('RPUSH', P .. 'expire:' .. name, unpack(its))
+  local second = second_of(finish, keep)
+  local name = second .. ':' .. queue
+  if call('HINCRBY', P .. 'expiring', name, #ids) == #ids then
+    call('ZADD', P .. 'expire', second, name)
   end
+  call('RPUSH', P .. 'expire:' .. name, unpack(ids))
+  return count_queue('f:' .. queue, #ids)
 end
 
--- Forgets the ones that finished first in a queue that has more than `most`; `finished` came now.
-local function trim_finished(queue, finished, most)
-  local total = tonumber(call('HGET', P .. 'count', 'f:' .. queue) or 0) +
-    (counts['f:' .. queue] or 0)
-  local surplus = math.min(total - most, TRIM * finished)
+-- Forgets the ones that finished first in a queue that has so many, more than `most`, of which
+-- `finished` came now.
+local function trim_finished(queue, there, finished, most)
+  local surplus = math.min(there - most, TRIM * finished)
   while surplus > 0 do
-    local entries = call('LPOP', P .. 'done:' .. queue, surplus)
-    if not entries then return end
-    local ids, records = {}, {}
-    for i, entry in ipairs(entries) do ids[i] = sub(entry, 13) end
-    local there = call('HMGET', P .. 'job', unpack(ids))
-    local live = {}
-    for i, entry in ipairs(entries) do
-      local record = there[i]
-      if record and sub(record, 28, 39) == sub(entry, 1, 12) and byte(record) >= SUCCEEDED then
+    local ids = call('LPOP', P .. 'done:' .. queue, surplus)
+    if not ids then return end
+    local all, live, records = call('HMGET', P .. 'job', unpack(ids)), {}, {}
+    for i = 1, #ids do
+      if all[i] and byte(all[i]) >= SUCCEEDED then
         live[#live + 1] = ids[i]
-        records[#records + 1] = record
+        records[#records + 1] = all[i]
       end
     end
     if #live > 0 then
-      leave_finished(records)
-      forget(live, records)
+      leave_finished(queue, records)
+      forget(queue, live, records)
       count('removed', #live)
       surplus = surplus - #live
     end
@@ -379,7 +398,7 @@ local function end_job(id, j, outcome, most, push, self)
   if j.keep == 0 then
     local record = pack_job(j)
     tell_all(followers({id}, self)[id], 'f', id, ended_news(record, outcome, push))
-    forget({id}, {record})
+    forget(j.queue, {id}, {record})
     count('removed', 1)
     return record
   end
@@ -388,7 +407,7 @@ local function end_job(id, j, outcome, most, push, self)
   tell_all(followers({id}, self)[id], 'f', id, ended_news(record, outcome, push))
   call('HSET', P .. 'job', id, record)
   if outcome ~= '' then call('HSET', P .. 'outcome', id, outcome) end
-  keep_finished(j.queue, {id}, {record})
-  trim_finished(j.queue, 1, most)
+  local there = keep_finished(j.queue, j.state, j.finish, j.keep, {id})
+  trim_finished(j.queue, there, 1, most)
   return record
 end

@@ -7,10 +7,10 @@ for at = 1, #ARGV, 3 do
   local id = ARGV[at]
   local record = call('HGET', P .. 'job', id)
   if record and byte(record) == RUNNING and sub(record, 12, 31) == ARGV[at + 1] then
-    local before, last = unpack_struct('>I8', record, 48), unpack_struct('>I8', record, 96)
+    local before, last = unpack_struct('>I8', record, 40), unpack_struct('>I8', record, 96)
     local number = math.min(tonumber(ARGV[at + 2]), last)
     if number > before then
-      call('HSET', P .. 'job', id, sub(record, 1, 47) .. pack('>I8', number) .. sub(record, 56))
+      call('HSET', P .. 'job', id, sub(record, 1, 39) .. pack('>I8', number) .. sub(record, 48))
     end
   end
 end

@@ -14,7 +14,7 @@ local function matches(record)
     return false
   end
   if queue == '' and type == '' then return true end
-  local _, _, _, its_queue, its_type = unpack_struct('>' .. TAIL, record, 104)
+  local _, _, its_queue, its_type = unpack_struct('>' .. TAIL, record, 104)
   return (queue == '' or queue == its_queue) and (type == '' or type == its_type)
 end
 
@@ -57,7 +57,7 @@ while true do
   local records = #ids > 0 and call('HMGET', P .. 'job', unpack(ids)) or {}
   for i = #ids, 1, -1 do
     local record = records[i]
-    local age = record and unpack_struct('>I8', record, 32) or before
+    local age = record and unpack_struct('>I8', record, 48) or before
     if age >= from and age < before then
       if found >= most or room <= 0 or looked_at >= scan then
         answer[3] = 1

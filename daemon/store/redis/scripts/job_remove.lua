@@ -9,8 +9,8 @@ local record = call('HGET', P .. 'job', id)
 if not record then return false end
 local state = byte(record)
 if state < SUCCEEDED then return {all_counts(), state} end
-leave_finished({record})
-forget({id}, {record})
-save_counts()
+local j = unpack_job(record)
+leave_done(id, j, record)
+forget(j.queue, {id}, {record})
 tell_all(followers({id}, ARGV[2])[id], 'x', id, '')
 return {all_counts(), 0}

@@ -12,13 +12,12 @@ local j = unpack_job(record)
 if j.state ~= DEAD then return {all_counts(), j.state} end
 local queued = call('HGET', P .. 'count', 'q:' .. j.queue)
 if tonumber(queued or 0) >= tonumber(ARGV[2]) then return {all_counts(), -1, j.queue} end
-leave_finished({record})
+leave_done(id, j, record)
 j.state, j.finish, j.crashes, j.worker, j.flags = QUEUED, 0, 0, NOBODY, without(j.flags, OUTCOME)
 record = pack_job(j)
 call('HSET', P .. 'job', id, record)
 call('HDEL', P .. 'outcome', id)
 enqueue(id, j)
-save_counts()
 tell_all(followers({id}, ARGV[3])[id], 'r', id, pack('>I4', #record) .. record .. pack('>I4', 0))
 wake(j.type, ARGV[3])
 return {all_counts(), record, call('HGET', P .. 'spec', id), call('HGET', P .. 'progress', id)}

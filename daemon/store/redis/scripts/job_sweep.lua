@@ -28,7 +28,7 @@ local function go_through(order, prefix, over, forget_all)
         if ends_ms and ends_ms > now_ms then early[#early + 1] = entry end
       end
       if #early > 0 then call('RPUSH', P .. prefix .. name, unpack(early)) end
-      if #ends > 0 then forgotten = forgotten + forget_all(ends) end
+      if #ends > 0 then forgotten = forgotten + forget_all(ends, name) end
       if #early > 0 then return end  -- this very second
     end
   end
@@ -41,7 +41,8 @@ local function job_ends(id, name)
   local ends_ms = math.floor(j.finish / 1000) + j.keep
   return text(math.floor(ends_ms / 1000)) .. ':' .. j.queue == name and ends_ms or nil
 end
-local function forget_jobs(ids)
+local function forget_jobs(ids, name)
+  local queue = string.match(name, ':(.*)$')
   local seen, its, records = {}, {}, {}
   for _, id in ipairs(ids) do
     if not seen[id] then
@@ -51,8 +52,10 @@ local function forget_jobs(ids)
     end
   end
   local following = followers(its, ARGV[3])
-  leave_finished(records)
-  forget(its, records)
+  -- Most are the first that finished; what stands behind others is dropped below.
+  while seen[call('LINDEX', P .. 'done:' .. queue, 0)] do call('LPOP', P .. 'done:' .. queue) end
+  leave_finished(queue, records)
+  forget(queue, its, records)
   for id, incs in pairs(following) do tell_all(incs, 'x', id, '') end
   count('removed', #its)
   return #its
@@ -68,7 +71,6 @@ end
 go_through('expire', 'expire:', job_ends, forget_jobs)
 go_through('keys', 'keys:', key_ends, forget_keys)
 local more = (forgotten >= most or room <= 0) and 1 or 0
-save_counts()
 
 -- Entries of dead ones are dropped when they are most of a list. Of what is too much to be looked at
 -- at once another part is every second.
@@ -76,10 +78,10 @@ local FIELDS, FEW = 50, 100
 room = tonumber(ARGV[2])
 
 local function is_queued(record, entry)
-  return byte(record) == QUEUED and sub(record, 32, 39) == sub(entry, 1, 8)
+  return byte(record) == QUEUED and sub(record, 48, 55) == sub(entry, 1, 8)
 end
-local function has_finished(record, entry)
-  return byte(record) >= SUCCEEDED and sub(record, 28, 39) == sub(entry, 1, 12)
+local function has_finished(record)
+  return byte(record) >= SUCCEEDED
 end
 
 local function tidy(list, live, id_at, means)
@@ -104,7 +106,7 @@ end
 local fields = call('HRANDFIELD', P .. 'count', FIELDS, 'WITHVALUES')
 for i = 1, #fields, 2 do
   local kind, queue = fields[i]:match('^(.):(.*)$')
-  if kind == 'f' then tidy(P .. 'done:' .. queue, tonumber(fields[i + 1]), 13, has_finished) end
+  if kind == 'f' then tidy(P .. 'done:' .. queue, tonumber(fields[i + 1]), 1, has_finished) end
   for _, x in ipairs(kind == 'q' and {'', 'x'} or {}) do
     local types = call('HRANDFIELD', P .. x .. 'lanes:' .. queue, FIELDS, 'WITHVALUES')
     for k = 1, #types, 2 do

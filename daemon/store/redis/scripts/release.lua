@@ -25,7 +25,7 @@ table.sort(released, function(a, b) return a[2].age > b[2].age end)
 local ended, types = {}, {}
 for _, its in ipairs(released) do
   local id, j = its[1], its[2]
-  call('HDEL', P .. 'held:' .. hex(j.worker), id)
+  call('SREM', P .. 'held:' .. hex(j.worker), id)
   count('running', -1)
   j.worker = NOBODY
   if has(j.flags, CANCEL) then
@@ -42,5 +42,4 @@ for _, its in ipairs(released) do
   end
 end
 for type in pairs(types) do wake(type, self) end
-save_counts()
 return {all_counts(), table.concat(letters), ended}

@@ -37,7 +37,7 @@ local named = sender ~= '' and number > 0
 local before = named and find()
 if before then return {'k', before} end
 if byte(record) >= SUCCEEDED then return {'e', byte(record)} end
-local consumed, last = unpack_struct('>I8', record, 48), unpack_struct('>I8', record, 96)
+local consumed, last = unpack_struct('>I8', record, 40), unpack_struct('>I8', record, 96)
 if last - consumed >= tonumber(ARGV[6]) then return {'f', last} end
 local given = last + 1
 if last >= kept and call('XLEN', sends) >= kept then

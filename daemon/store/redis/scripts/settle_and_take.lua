@@ -5,10 +5,12 @@
 --       5 bytes of an outcome or block that is told whole  6 take_seq  7 most jobs to take  8 stop
 --       at so many bytes of spec and payload  9 name of the worker  10 '1': one may be a suspect
 --       11 its types, each between newlines (empty: any)  12 '1': take nothing without a lease
---       13 N types with room of their own, then each with its room; then M queues, then their names;
---       then for each settlement (no job twice): job id, token (worker, attempt as ">I4"), a byte
---       with the state and a byte with the queue (from 1; 0: the caller does not know the job) and
---       as ">I8" the last sequence if there is one, outcome, progress (empty: none)
+--       13 N types with room of their own, then each with its room; then M groups of settlements,
+--       then each with its queue and retention in milliseconds; then K settlements (no job twice):
+--       first K job ids; then for each what the caller thinks its record is from the flags on (or,
+--       when it does not know the job, two bytes and the token: worker, attempt as ">I4"), and bytes
+--       with the state, the group (from 1; 0: not known) and what follows: 1 here as ">I8" the last
+--       sequence, 2 outcome, 4 progress
 -- Returns {counts, now, a letter for each settlement, details, records, specs, extras, letter}.
 --       Letters: d done, D done with details, a done before (with details), n no such job, s stale,
 --       g gap (details with the last sequence stored as outcome). Details: for each its index,
@@ -30,9 +32,11 @@ for _ = 1, ARGV[13] do
   rooms[ARGV[at]] = tonumber(ARGV[at + 1])
   at = at + 2
 end
-local queues = {}
-for i = 1, ARGV[at] do queues[i] = ARGV[at + i] end
-at = at + 1 + #queues
+local groups = {}
+for i = 1, ARGV[at] do
+  groups[i] = {queue = ARGV[at + 2 * i - 1], keep = tonumber(ARGV[at + 2 * i]), ids = {}, ends = {}}
+end
+at = at + 1 + 2 * #groups
 
 -- 1. Settlements. The common case is cut by position and written for many at once; all others one
 -- by one.
@@ -43,11 +47,11 @@ end
 
 local function settle_any(i, id, record, how, outcome, progress)
   local j, state = unpack_job(record), byte(how)
-  if #how > 2 and unpack_struct('>I8', how, 3) > j.last then
+  if #how > 3 and unpack_struct('>I8', how, 4) > j.last then
     detail(i, record, text(j.last), false, false)
     return 'g'
   end
-  call('HDEL', P .. 'held:' .. hex(j.worker), id)
+  call('SREM', P .. 'held:' .. hex(j.worker), id)
   count('running', -1)
   if progress ~= '' then
     call('HSET', P .. 'progress', id, progress)
@@ -56,8 +60,9 @@ local function settle_any(i, id, record, how, outcome, progress)
   else
     progress = has(j.flags, PROGRESS) and call('HGET', P .. 'progress', id)
   end
-  if has(j.flags, CANCEL) and state == DEAD then outcome = outcome .. cancelled_outcome(j.reason) end
-  if has(j.flags, CANCEL) and state == DEAD then state = CANCELLED end
+  if has(j.flags, CANCEL) and state == DEAD then
+    state, outcome = CANCELLED, outcome .. cancelled_outcome(j.reason)
+  end
   j.state, j.finish = state, now
   local spec = byte(how, 2) == 0 and call('HGET', P .. 'spec', id)
   detail(i, end_job(id, j, outcome, kept, push, self), outcome, progress, spec)
@@ -73,70 +78,81 @@ local function settled_before(i, id, record, how)
   return 'a'
 end
 
-if ARGV[at] then
-  local ids = {}
-  for i = at, #ARGV, 5 do ids[#ids + 1] = ARGV[i] end
-  local records = call('HMGET', P .. 'job', unpack(ids))
-  local following = followers(ids, self)
+local settlements = tonumber(ARGV[at])
+if settlements > 0 then
+  local first = at + 1
+  local records = call('HMGET', P .. 'job', unpack(ARGV, first, at + settlements))
+  at = at + settlements + 1
+  local following = followers({unpack(ARGV, first, first + settlements - 1)}, self)
   local finish = pack('>I8', now)
-  -- first 1, and nothing stored, sent or marked: the end of a HEAD of most jobs.
-  local plain = pack('>I8', 1) .. string.rep('\0', 24)
   local heads = {}
   for state = SUCCEEDED, CANCELLED do heads[state] = string.char(state) .. finish end
-  local sets, outcomes, left, gone_ids, gone = {}, {}, {}, {}, {}
-  local done_ids, done = {}, {}  -- by queue
-  for i = 1, #ids do
-    local id, token, how, outcome = ids[i], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
+  local sets, outcomes, left = {}, {}, {}
+  for i = 1, settlements do
+    local id, thought, how = ARGV[first + i - 1], ARGV[at], ARGV[at + 1]
+    local state, number, follows = byte(how, 1, 3)
+    at = at + 2
+    local outcome, progress = '', ''
+    if follows > 0 then
+      if has(follows, 2) then outcome, at = ARGV[at], at + 1 end
+      if has(follows, 4) then progress, at = ARGV[at], at + 1 end
+    end
     local record = records[i]
-    if not record then
-      letters[i] = 'n'
-    elseif sub(record, 12, 31) ~= token or byte(record) ~= RUNNING then
-      local same = sub(record, 12, 31) == token and byte(record) >= SUCCEEDED
-      letters[i] = same and sub(token, 17) ~= '\0\0\0\0' and settled_before(i, id, record, how)
-        or 's'
-    elseif #how > 2 or ARGV[at + 4] ~= '' or byte(record, 10) ~= 0 or byte(how, 2) == 0 or
-        sub(record, 72, 103) ~= plain or sub(token, 1, 16) ~= worker then
-      letters[i] = settle_any(i, id, record, how, outcome, ARGV[at + 4])
-    else
-      local state, queue = byte(how, 1, 2)
+    if record and byte(record) == RUNNING and sub(record, 10) == thought and number > 0 and
+        progress == '' and #how == 3 then
       letters[i] = 'd'
       left[#left + 1] = id
-      if sub(record, 64, 71) == ZERO then
-        record = heads[state] .. sub(record, 10)
-        gone_ids[#gone_ids + 1] = id
-        gone[#gone + 1] = record
+      local group = groups[number]
+      if group.keep == 0 then
+        record = heads[state] .. thought
+        group.ids[#group.ids + 1] = id
+        group.gone = group.gone or {}
+        group.gone[#group.gone + 1] = record
       else
         if outcome == '' then
-          record = heads[state] .. sub(record, 10)
+          record = heads[state] .. thought
         else
-          record = heads[state] .. '\8' .. sub(record, 11)  -- the flag OUTCOME
+          record = heads[state] .. string.char(byte(thought) + OUTCOME) .. sub(thought, 2)
           outcomes[#outcomes + 1] = id
           outcomes[#outcomes + 1] = outcome
         end
         sets[#sets + 1] = id
         sets[#sets + 1] = record
-        add(done_ids, queue, id)
-        add(done, queue, record)
+        add(group.ends, state, id)
       end
       if following[id] then
         tell_all(following[id], 'f', id, ended_news(record, outcome, push))
       end
+    elseif not record then
+      letters[i] = 'n'
+    else
+      local token = sub(thought, 3, 22)
+      if sub(record, 12, 31) ~= token or sub(token, 17) == '\0\0\0\0' then
+        letters[i] = 's'
+      elseif byte(record) == RUNNING then
+        letters[i] = settle_any(i, id, record, how, outcome, progress)
+      else
+        letters[i] = byte(record) >= SUCCEEDED and settled_before(i, id, record, how) or 's'
+      end
     end
-    at = at + 5
   end
   if #left > 0 then
-    call('HDEL', held, unpack(left))
+    call('SREM', held, unpack(left))
     count('running', -#left)
   end
   if #sets > 0 then call('HSET', P .. 'job', unpack(sets)) end
   if #outcomes > 0 then call('HSET', P .. 'outcome', unpack(outcomes)) end
-  for queue, its in pairs(done_ids) do
-    keep_finished(queues[queue], its, done[queue])
-    trim_finished(queues[queue], #its, kept)
-  end
-  if #gone > 0 then
-    forget(gone_ids, gone)
-    count('removed', #gone)
+  for _, group in ipairs(groups) do
+    local ended, there = 0, 0
+    for state, ids in pairs(group.ends) do
+      there = keep_finished(group.queue, state, now, group.keep, ids)
+      ended = ended + #ids
+    end
+    if ended > 0 then trim_finished(group.queue, there, ended, kept) end
+    if group.gone then
+      forget(group.queue, group.ids, group.gone)
+      count('removed', #group.gone)
+    end
   end
 end
 
@@ -153,7 +169,7 @@ local function use_room(type, n)
 end
 local function full() return bytes >= most_bytes end
 local function size_of(id, record, spec)
-  if not has(byte(record, 10), LARGE) then return #spec end
+  if byte(record, 10) < LARGE or not has(byte(record, 10), LARGE) then return #spec end
   return #spec + call('HSTRLEN', P .. 'payload', id)
 end
 local function take(id, record, spec, size)
@@ -171,15 +187,16 @@ local function take_from_lane(x, queue, type, most)
   local there = call('HMGET', P .. 'job', unpack(ids))
   for i = 1, #entries do
     local record = there[i]
-    if record and byte(record) == QUEUED and sub(record, 32, 39) == sub(entries[i], 1, 8) then
+    if record and byte(record) == QUEUED and sub(record, 48, 55) == sub(entries[i], 1, 8) then
       n = n + 1
-      ids[n], there[n], live[n] = ids[i], record, entries[i]
+      if n < i then ids[n], there[n] = ids[i], record end
+      live[n] = entries[i]
     end
   end
   if n == 0 then return true end
   local its, used = call('HMGET', P .. 'spec', unpack(ids, 1, n)), 0
   for i = 1, n do
-    if full() then break end
+    if bytes >= most_bytes then break end
     take(ids[i], there[i], its[i], size_of(ids[i], there[i], its[i]))
     used = i
   end
@@ -206,9 +223,9 @@ local function look(lane)
       lane.items, lane.next = {}, 1
       for i = 1, #entries do
         local record = there[i]
-        if record and byte(record) == QUEUED and sub(record, 32, 39) == sub(entries[i], 1, 8) then
+        if record and byte(record) == QUEUED and sub(record, 48, 55) == sub(entries[i], 1, 8) then
           lane.items[#lane.items + 1] = {ids[i], record, its[i], lane.read + i,
-            unpack_struct('>I8', record, 32)}
+            unpack_struct('>I8', record, 48)}
         end
       end
       lane.read = lane.read + #entries
@@ -300,37 +317,48 @@ local function take_some(x, most)
   end
 end
 
+-- A job that ran before.
+local function start_again(id, record, following)
+  local j = unpack_job(record)
+  j.state, j.worker, j.attempt, j.name, j.start, j.consumed = RUNNING, worker, j.attempt + 1, ARGV[9],
+    now, 0
+  if j.last > 0 then
+    j.last = j.last + 1
+    j.from = j.last
+    local entry = '\8' .. varint(j.attempt) .. '\24' .. varint(j.last)  -- an AttemptStarted
+    local block = pack('>I8BI4', j.last, 1, 1) .. pack('<I4', #entry) .. entry
+    call('XADD', P .. 'chunks:' .. id, text(j.last) .. '-0', 'b', block)
+    tell_all(following[id], 'e', id, block)
+  end
+  return pack_job(j)
+end
 -- The jobs taken are RUNNING, one attempt further.
 local function start_taken()
   local following
-  local head, start = {}, pack('>I8', now) .. ZERO
-  local name = string.char(#ARGV[9]) .. ARGV[9]
-  local sets, holds, attempts = {}, {}, {}
+  -- What records begin with that never ran (but for the flags), and what they begin with now.
+  local never, queued = string.rep('\0', 37), string.char(QUEUED) .. ZERO
+  local fresh = {}
+  for _, flag in ipairs({0, LARGE}) do
+    local before = queued .. string.char(flag) .. never
+    fresh[before] = string.char(RUNNING) .. ZERO .. string.char(flag) .. '\0' .. worker ..
+      pack('>I4I8', 1, now) .. ZERO
+  end
+  local name = ARGV[9]
+  local sets = {}
   for i = 1, #taken do
     local id, record = taken[i], records[i]
-    local before = sub(record, 1, 31)
-    if not head[before] then
-      local attempt = unpack_struct('>I4', record, 28) + 1
-      head[before] = string.char(RUNNING) .. sub(record, 2, 11) .. worker .. pack('>I4', attempt)
-      attempts[before] = attempt
-    end
-    record = head[before] .. sub(record, 32, 39) .. start .. sub(record, 56, 103) .. name ..
-      sub(record, 105 + byte(record, 104))
-    if sub(record, 80, 87) ~= ZERO then
-      local last = unpack_struct('>I8', record, 80) + 1
-      local entry = '\8' .. varint(attempts[before]) .. '\24' .. varint(last)  -- an AttemptStarted
-      local block = pack('>I8BI4', last, 1, 1) .. pack('<I4', #entry) .. entry
-      call('XADD', P .. 'chunks:' .. id, text(last) .. '-0', 'b', block)
-      record = sub(record, 1, 79) .. pack('>I8I8', last, last) .. sub(record, 96)
+    local begins = fresh[sub(record, 1, 47)]
+    if begins then
+      record = begins .. sub(record, 48) .. name
+    else
       following = following or followers(taken, self)
-      tell_all(following[id], 'e', id, block)
+      record = start_again(id, record, following)
     end
     records[i] = record
     sets[2 * i - 1], sets[2 * i] = id, record
-    holds[2 * i - 1], holds[2 * i] = id, attempts[before]
   end
   call('HSET', P .. 'job', unpack(sets))
-  call('HSET', held, unpack(holds))
+  call('SADD', held, unpack(taken))
   call('SET', P .. 'took:' .. INC, take_seq .. ' ' .. table.concat(taken, ' '))
   count('running', #taken)
 end
@@ -351,6 +379,8 @@ end
 
 local function wake_another()
   if call('EXISTS', P .. 'idle') == 0 then return end
+  call('HDEL', P .. 'idle', INC)
+  if total('queued') == 0 then return end
   for _, queue in ipairs(call('LRANGE', P .. 'turns', 0, 15)) do
     for _, type in ipairs(call('HRANDFIELD', P .. 'lanes:' .. queue, 16)) do
       if wake(type, self) then return end
@@ -366,25 +396,21 @@ if want > 0 then
     take_again()
     ending = 'r'
   else
-    if ARGV[10] == '1' and call('EXISTS', P .. 'xturns') == 1 then take_some('x', 1) end
-    take_some('', want - #taken)
+    if ARGV[10] == '1' and total('suspect') > 0 then take_some('x', 1) end
+    if total('queued') > total('suspect') then take_some('', want - #taken) end
     if #taken > 0 then start_taken() end
-    if full() and tonumber(call('HGET', P .. 'count', 'queued') or 0) +
-        (counts.queued or 0) > 0 then
-      ending = 'b'
-    end
+    if full() and total('queued') > 0 then ending = 'b' end
     if #taken < want and ending == '' then
       call('HSET', P .. 'idle', INC, types)
     else
-      call('HDEL', P .. 'idle', INC)
       wake_another()
     end
   end
 end
 if #taken > 0 then
-  local watched = watches(taken)
+  local watching = watches(taken)
   for i, id in ipairs(taken) do
-    local flags, watch = byte(records[i], 10), watched[id] or false
+    local flags, watch = byte(records[i], 10), watching[id] or false
     if flags > 1 or watch then
       for _, part in ipairs({i, has(flags, LARGE) and call('HGET', P .. 'payload', id),
         has(flags, PROGRESS) and call('HGET', P .. 'progress', id), watch}) do
@@ -393,5 +419,4 @@ if #taken > 0 then
     end
   end
 end
-save_counts()
 return {all_counts(), now, table.concat(letters), details, records, specs, extras, ending}

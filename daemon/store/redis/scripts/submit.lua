@@ -82,9 +82,7 @@ end
 
 local letters, records, kept_specs, kept_keys = {}, {}, {}, {}
 local fresh, opened = {}, {}
-local head = string.char(QUEUED) .. string.rep('\0', 8)
-local rest = '\0' .. NOBODY .. string.rep('\0', 4)
-local times = string.rep('\0', 16) .. pack('>I8', now)
+local head, rest, submitted = string.char(QUEUED) .. ZERO, string.rep('\0', 37), pack('>I8', now)
 local age = tonumber(call('GET', P .. 'age') or 0)
 for i = 1, n do
   local id, key = ids[i], keys[i]
@@ -105,7 +103,7 @@ for i = 1, n do
     if #lane.entries == 0 then opened[#opened + 1] = lane end
     lane.entries[#lane.entries + 1] = age8 .. id
     records[#records + 1] = id
-    records[#records + 1] = head .. sub(meta[i], 2, 2) .. rest .. age8 .. times .. tails[i]
+    records[#records + 1] = head .. sub(meta[i], 2, 2) .. rest .. age8 .. submitted .. tails[i]
     kept_specs[#kept_specs + 1] = id
     kept_specs[#kept_specs + 1] = specs[i]
     if payloads[i] then call('HSET', P .. 'payload', id, payloads[i]) end
@@ -142,6 +140,5 @@ if count_new > 0 then
     if not told[lane.type] then wake(lane.type, self) end
     told[lane.type] = true
   end
-  save_counts()
 end
 return {all_counts(), table.concat(letters), key_ids}

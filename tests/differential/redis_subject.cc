@@ -3,8 +3,6 @@
 
 #include <array>
 #include <chrono>
-#include <map>
-#include <sstream>
 
 #include <weft/runtime/sleep.h>
 #include <weft/runtime/task_group.h>
@@ -64,20 +62,15 @@ class RedisSubject final : public Subject {
   }
   // Those of the server: either process may know older ones.
   std::string counters() override {
-    std::istringstream lines(redis_.command({"HGETALL", "{" + prefix_ + ":00}:count"}));
-    std::map<std::string, uint64_t> kept;
-    for (std::string name, value; std::getline(lines, name) && std::getline(lines, value);) {
-      kept[name] = std::stoull(value);
-    }
+    const std::string totals = redis_.command({"GET", "{" + prefix_ + ":00}:totals"});
     StoreStats stats;
-    stats.queued_jobs = kept["queued"];
-    stats.running_jobs = kept["running"];
-    stats.finished_jobs = kept["finished"];
-    stats.succeeded_jobs = kept["succeeded"];
-    stats.dead_jobs = kept["dead"];
-    stats.cancelled_jobs = kept["cancelled"];
-    stats.suspect_jobs = kept["suspect"];
-    stats.removed_jobs = kept["removed"];
+    uint64_t* const fields[] = {&stats.queued_jobs,    &stats.running_jobs, &stats.finished_jobs,
+                                &stats.succeeded_jobs, &stats.dead_jobs,    &stats.cancelled_jobs,
+                                &stats.suspect_jobs,   &stats.removed_jobs};
+    for (size_t i = 0; i < totals.size() && i / 8 < std::size(fields); ++i) {
+      uint64_t& field = *fields[i / 8];
+      field = field << 8 | static_cast<uint8_t>(totals[i]);
+    }
     return to_text(stats);
   }
   Task<void> close() override {

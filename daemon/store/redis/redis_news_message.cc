@@ -17,12 +17,6 @@ bool cut(std::string_view& bytes, size_t size, std::string_view& out) {
   return true;
 }
 
-uint64_t to_number(std::string_view bytes) {
-  uint64_t out = 0;
-  for (const char byte : bytes) out = out << 8 | static_cast<uint8_t>(byte);
-  return out;
-}
-
 bool cut_number(std::string_view& bytes, size_t size, uint64_t& out) {
   std::string_view text;
   if (!cut(bytes, size, text)) return false;

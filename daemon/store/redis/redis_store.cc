@@ -16,6 +16,7 @@ namespace {
 
 constexpr std::string_view kLayout = "1";
 constexpr int kRetryMs = 1000;
+constexpr size_t kLeastBulkBytes = 2 * limits::kChunkBytes;  // a block of chunks is below it
 constexpr int64_t kTestClock_ns = 3600LL * 1'000'000'000;
 
 RedisConnectionOptions connection_options(const StoreOptions& options) {
@@ -197,6 +198,12 @@ StatusOr<std::unique_ptr<Store>> open_redis_store(const std::string& url, StoreO
   if (!redis.ok()) return redis.status();
   StatusOr<RedisFacts> facts = check_redis(**redis);
   if (!facts.ok()) return facts.status();
+  if (facts->max_bulk_bytes > 0 && facts->max_bulk_bytes < kLeastBulkBytes) {
+    return make_status(StatusCode::kFailedPrecondition,
+                       to_text(*server) + " takes only " + std::to_string(facts->max_bulk_bytes) +
+                           " bytes in one piece, less than a chunk of a stream: set its "
+                           "proto-max-bulk-len to 2mb at least");
+  }
   if (!facts->warning.empty()) spdlog::warn("{}", facts->warning);
   spdlog::info("Redis {} at {}, append-only file: {}", facts->version, to_text(*server),
                facts->aof);

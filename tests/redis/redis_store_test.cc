@@ -1,0 +1,282 @@
+// What only a store in Redis has: lost answers, calls that are cut, prefixes, its layout.
+#include <gmock/gmock.h>
+
+#include <chrono>
+#include <functional>
+#include <set>
+#include <sstream>
+
+#include <weft/base/limits.h>
+#include <weft/runtime/sleep.h>
+#include <weft/runtime/task_group.h>
+#include <weft/store/redis/redis_store.h>
+
+#include "tests/store_contract/harness.h"
+#include "tests/support/coro_test.h"
+#include "tests/support/redis_server.h"
+#include "tests/support/tcp_proxy.h"
+
+namespace weft::testing {
+namespace {
+
+using std::chrono::milliseconds;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+constexpr int64_t kYear_ms = 365LL * 24 * 3600 * 1000;
+
+StoreOptions quiet(std::string prefix = "weft") {
+  return {.self = Harness::kWorker,
+          .worker_name = "tester",
+          .prefix = std::move(prefix),
+          .lease_ms = 3 * kYear_ms,
+          .renew_ms = kYear_ms};
+}
+
+Task<bool> is_healthy(Store& store) {
+  for (int looks = 0; looks < 10'000; ++looks) {
+    const bool healthy = store.stats().health.ok();
+    if (healthy) co_return true;
+    co_await sleep_for(milliseconds(5));
+  }
+  co_return false;
+}
+
+using Body = std::function<Task<void>(Harness&)>;
+Task<void> run_beside(Harness& harness, Body* body) {
+  Store* store = &harness.store();
+  auto beside = [&](TaskGroup& group) -> Task<void> {
+    group.start([](Store* running) { return running->run(); }, store);
+    const bool healthy = co_await is_healthy(*store);
+    EXPECT_TRUE(healthy);
+    co_await (*body)(harness);
+    co_await store->close();
+    group.cancel(CancelReason::kShutdown);
+  };
+  co_await with_group(beside);
+}
+
+// Runs body(harness) with a store at `url` beside it.
+void with_store(const std::string& url, const StoreOptions& options, Body body) {
+  StatusOr<std::unique_ptr<Store>> store = open_redis_store(url, options);
+  ASSERT_TRUE(store.ok()) << store.status();
+  Harness harness(*std::move(store));
+  run_coro_test([&] { return run_beside(harness, &body); });
+}
+
+std::vector<std::string> ids(const std::vector<v1::Job>& jobs) {
+  std::vector<std::string> out;
+  for (const v1::Job& job : jobs) out.push_back(job.spec().id());
+  return out;
+}
+
+Task<StatusOr<Taken>> take(Harness& h, size_t jobs, std::vector<Settlement> settlements = {}) {
+  TakeRequest request{.worker = Harness::kWorker, .worker_name = "tester", .max_jobs = jobs};
+  return h.store().settle_and_take(std::move(settlements), std::move(request));
+}
+
+Task<void> add_many(Harness& h, size_t count) {
+  std::vector<v1::JobSpec> specs(count, Harness::make_spec());
+  const auto answers = co_await h.store().submit(std::move(specs));
+  for (const auto& answer : answers) EXPECT_TRUE(answer.ok()) << answer.status();
+}
+
+TEST(RedisStore, ATakeWhoseAnswerWasLostGivesTheSameJobsAgain) {
+  RedisProcess redis({.tcp = true});
+  TcpProxy proxy(redis.port());
+  const std::string url = "redis://127.0.0.1:" + std::to_string(proxy.port());
+  with_store(url, quiet(), [&](Harness& h) -> Task<void> {
+    co_await add_many(h, 5);
+    proxy.lose_answer();
+    const auto lost = co_await take(h, 3);
+    EXPECT_EQ(lost.status().code(), StatusCode::kUnavailable) << lost.status();
+    const bool back = co_await is_healthy(h.store());
+    WEFT_ASSERT(back);
+    const auto again = co_await take(h, 3);
+    WEFT_ASSERT(again.ok());
+    EXPECT_EQ(again->jobs.size(), 3u);
+    for (const v1::Job& job : again->jobs) EXPECT_EQ(job.attempt(), 1u);
+    const auto rest = co_await take(h, 3);
+    WEFT_ASSERT(rest.ok());
+    EXPECT_EQ(rest->jobs.size(), 2u);
+    std::set<std::string> all;
+    for (const auto& part : {ids(again->jobs), ids(rest->jobs)})
+      all.insert(part.begin(), part.end());
+    EXPECT_EQ(all.size(), 5u);
+  });
+}
+
+TEST(RedisStore, WhatALostTakeGotTooMuchIsReleased) {
+  RedisProcess redis({.tcp = true});
+  TcpProxy proxy(redis.port());
+  const std::string url = "redis://127.0.0.1:" + std::to_string(proxy.port());
+  with_store(url, quiet(), [&](Harness& h) -> Task<void> {
+    co_await add_many(h, 5);
+    proxy.lose_answer();
+    const auto lost = co_await take(h, 4);
+    EXPECT_FALSE(lost.ok());
+    const bool back = co_await is_healthy(h.store());
+    WEFT_ASSERT(back);
+    const auto fewer = co_await take(h, 1);
+    WEFT_ASSERT(fewer.ok());
+    EXPECT_EQ(fewer->jobs.size(), 1u);
+    EXPECT_EQ(h.store().stats().running_jobs, 1u);
+    EXPECT_EQ(h.store().stats().queued_jobs, 4u);
+  });
+}
+
+TEST(RedisStore, AnEndWhoseAnswerWasLostIsToldOnce) {
+  RedisProcess redis({.tcp = true});
+  TcpProxy proxy(redis.port());
+  const std::string url = "redis://127.0.0.1:" + std::to_string(proxy.port());
+  for (const int64_t retention_s : {int64_t{0}, int64_t{60}}) {
+    with_store(url, quiet("weft-" + std::to_string(retention_s)), [&](Harness& h) -> Task<void> {
+      v1::JobSpec spec = Harness::make_spec_with_id("one-job-of-all");
+      spec.mutable_retention()->set_seconds(retention_s);
+      const v1::Job job = co_await h.run_one(std::move(spec));
+      proxy.lose_answer();
+      const Status lost =
+          co_await h.settle(Harness::token_of(job), v1::JOB_STATE_SUCCEEDED, 0, "result");
+      EXPECT_EQ(lost.code(), StatusCode::kUnavailable) << lost;
+      EXPECT_THAT(h.told.finished, IsEmpty());
+      const bool back = co_await is_healthy(h.store());
+      WEFT_ASSERT(back);
+      for (int i = 0; i < 2; ++i) {
+        const Status again =
+            co_await h.settle(Harness::token_of(job), v1::JOB_STATE_SUCCEEDED, 0, "result");
+        const auto known = retention_s == 0 ? StatusCode::kNotFound : StatusCode::kOk;
+        EXPECT_EQ(again.code(), known) << again;
+      }
+      WEFT_ASSERT(h.told.finished.size() == 1);
+      EXPECT_EQ(h.told.finished[0].outcome().result(), "result");
+      EXPECT_EQ(h.told.finished[0].spec().type(), "echo");
+    });
+  }
+}
+
+TEST(RedisStore, AServerThatForgotTheScriptsGetsThemAgain) {
+  RedisProcess redis;
+  with_store(redis.unix_url(), quiet(), [&](Harness& h) -> Task<void> {
+    co_await add_many(h, 1);
+    redis.command({"SCRIPT", "FLUSH"});
+    const auto taken = co_await take(h, 1);
+    WEFT_ASSERT(taken.ok());
+    EXPECT_EQ(taken->jobs.size(), 1u);
+  });
+}
+
+TEST(RedisStore, BatchesLargerThanAScriptCallAreCut) {
+  RedisProcess redis;
+  with_store(redis.unix_url(), quiet(), [&](Harness& h) -> Task<void> {
+    constexpr size_t kJobs = 2 * limits::kRedisScriptItems + 1;
+    co_await add_many(h, kJobs);
+    EXPECT_EQ(h.store().stats().queued_jobs, kJobs);
+    const auto taken = co_await take(h, kJobs + 5);
+    WEFT_ASSERT(taken.ok());
+    EXPECT_EQ(taken->jobs.size(), kJobs);
+    std::vector<Settlement> settlements;
+    for (const v1::Job& job : taken->jobs) {
+      settlements.emplace_back(Harness::token_of(job), v1::JOB_STATE_SUCCEEDED, v1::Outcome(), 0);
+    }
+    const auto settled = co_await take(h, 0, std::move(settlements));
+    WEFT_ASSERT(settled.ok());
+    EXPECT_EQ(settled->settled.size(), kJobs);
+    for (const Status& status : settled->settled) EXPECT_TRUE(status.ok()) << status;
+    EXPECT_EQ(h.told.finished.size(), kJobs);
+    EXPECT_EQ(h.store().stats().succeeded_jobs, kJobs);
+  });
+}
+
+TEST(RedisStore, WhatRedisTakesNotInOnePieceIsRefused) {
+  RedisProcess redis({.arguments = {"--proto-max-bulk-len", "3mb"}});
+  with_store(redis.unix_url(), quiet(), [](Harness& h) -> Task<void> {
+    const auto refused = co_await h.submit(Harness::make_spec("q", std::string(4 << 20, 'x')));
+    EXPECT_EQ(refused.status().code(), StatusCode::kInvalidArgument) << refused.status();
+    EXPECT_EQ(field_of(refused.status()), "payload");
+    EXPECT_THAT(std::string(refused.status().message()), HasSubstr("proto-max-bulk-len"));
+    const v1::Job job = co_await h.run_one(Harness::make_spec("q", std::string(2 << 20, 'x')));
+    EXPECT_EQ(job.spec().payload().size(), size_t{2} << 20);
+    co_await h.must(
+        h.settle(Harness::token_of(job), v1::JOB_STATE_SUCCEEDED, 0, std::string(4 << 20, 'y')));
+    const v1::Job ended = co_await h.get(job.spec().id());
+    EXPECT_EQ(ended.state(), v1::JOB_STATE_DEAD);
+    EXPECT_EQ(ended.outcome().error_code(), "result_too_large");
+  });
+}
+
+TEST(RedisStore, AServerThatTakesNoChunkInOnePieceIsRefused) {
+  RedisProcess redis({.arguments = {"--proto-max-bulk-len", "1mb"}});
+  const auto store = open_redis_store(redis.unix_url(), quiet());
+  EXPECT_EQ(store.status().code(), StatusCode::kFailedPrecondition) << store.status();
+  EXPECT_THAT(std::string(store.status().message()), HasSubstr("proto-max-bulk-len"));
+}
+
+TEST(RedisStore, TwoPrefixesOfOneDatabaseDoNotMeet) {
+  RedisProcess redis;
+  with_store(redis.unix_url(), quiet("one"), [&](Harness& h) -> Task<void> {
+    co_await h.add(Harness::make_spec_with_id("the-job-of-one"));
+  });
+  with_store(redis.unix_url(), quiet("other"), [&](Harness& h) -> Task<void> {
+    EXPECT_EQ(h.store().stats().queued_jobs, 0u);
+    const auto job = co_await h.store().get("the-job-of-one", false);
+    EXPECT_EQ(job.status().code(), StatusCode::kNotFound) << job.status();
+    const auto jobs = co_await h.take(5);
+    EXPECT_THAT(jobs, IsEmpty());
+  });
+  std::istringstream keys(redis.command({"KEYS", "*"}));
+  for (std::string key; std::getline(keys, key);) {
+    EXPECT_TRUE(key.starts_with("{one:00}:") || key.starts_with("{other:00}:")) << key;
+  }
+}
+
+TEST(RedisStore, AnotherLayoutIsLeftAlone) {
+  RedisProcess redis;
+  for (const auto& written : {std::vector<std::string>{"SET", "{weft:00}:layout", "99"},
+                              std::vector<std::string>{"RPUSH", "{weft:00}:layout", "a list"}}) {
+    redis.command({"FLUSHALL"});
+    redis.command(written);
+    const auto store = open_redis_store(redis.unix_url(), quiet());
+    EXPECT_EQ(store.status().code(), StatusCode::kDataLoss) << store.status();
+    EXPECT_THAT(std::string(store.status().message()), HasSubstr("--prefix"));
+    EXPECT_EQ(redis.command({"DBSIZE"}), "1");
+  }
+}
+
+TEST(RedisStore, ABadPrefixIsRefused) {
+  for (const char* prefix : {"", "a b", "a{b", "a}b", "a\nb"}) {
+    const auto store = open_redis_store("redis://127.0.0.1:1", quiet(prefix));
+    EXPECT_EQ(field_of(store.status()), "prefix") << prefix;
+  }
+}
+
+TEST(RedisStore, RetentionZeroLeavesNothingOfAJob) {
+  RedisProcess redis;
+  with_store(redis.unix_url(), quiet(), [&](Harness& h) -> Task<void> {
+    redis.command({"FLUSHALL"});
+    v1::JobSpec spec = Harness::make_spec("q", std::string(limits::kRedisInlinePayload + 1, 'x'));
+    spec.set_id("short-lived-1");
+    spec.mutable_retention();
+    const v1::Job job = co_await h.run_one(std::move(spec));
+    co_await h.must(h.append(Harness::token_of(job), 1, {"a", "b"}));
+    co_await h.must(h.store().send("short-lived-1", "ann", 1, "v"));
+    v1::Progress progress;
+    progress.set_fraction(0.5);
+    std::vector<std::pair<Token, v1::Progress>> one{{Harness::token_of(job), progress}};
+    co_await h.store().save_progress(std::move(one));
+    co_await h.must(h.settle(Harness::token_of(job), v1::JOB_STATE_SUCCEEDED, 2, "result"));
+    std::istringstream keys(redis.command({"KEYS", "*"}));
+    for (std::string key; std::getline(keys, key);) {
+      const std::string name = key.substr(std::string("{weft:00}:").size());
+      // The last answer of a worker names the jobs it got; the rest counts all jobs there were.
+      EXPECT_TRUE(name == "totals" || name == "age" || name.starts_with("took:")) << name;
+    }
+  });
+}
+
+TEST(RedisStore, WithoutAServerItIsUnavailable) {
+  const auto store = open_redis_store("redis+unix:///nonexistent/redis.sock", quiet());
+  EXPECT_EQ(store.status().code(), StatusCode::kUnavailable) << store.status();
+}
+
+}  // namespace
+}  // namespace weft::testing

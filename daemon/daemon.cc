@@ -52,6 +52,7 @@ using google::protobuf::util::TimeUtil;
 // For a person at a terminal, who reads the end of it.
 constexpr size_t kLastDumpBytes = 64 << 10;
 
+constexpr int64_t kLookAtStoreMs = 2;
 constexpr int64_t kRenewalsPerLease = 3;
 constexpr int64_t kHeldLeases = 2;  // that the keeper gives a held loop
 
@@ -206,6 +207,7 @@ class Daemon {
   Task<void> run_parts();
   Task<void> run_users_of_store();
   v1::Worker describe() const;
+  Task<void> await_store();
   Task<void> serve(TaskGroup& group);
   Task<void> run_worker();
   Task<void> end_jobs();
@@ -377,7 +379,17 @@ Task<void> Daemon::run_worker() {
   worker_ended_.set();
 }
 
+// The connection to a shared store is made as the parts start. Nothing is refused for want of it to
+// who has waited for the ready line; should it not come, calls and /readyz say why.
+Task<void> Daemon::await_store() {
+  for (int64_t ms = 0; ms < limits::kRedisConnectMs; ms += kLookAtStoreMs) {
+    if (store_->stats().health.ok()) co_return;
+    co_await sleep_for(std::chrono::milliseconds(kLookAtStoreMs));
+  }
+}
+
 Task<void> Daemon::serve(TaskGroup& group) {
+  if (store_->shared()) co_await await_store();
   RpcServerOptions options;
   options.address = config_.listen_address;
   options.port = config_.listen_port;

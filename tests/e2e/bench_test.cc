@@ -10,11 +10,13 @@
 
 #include "tests/support/daemon.h"
 #include "tests/support/process.h"
+#include "tests/support/redis_server.h"
 
 namespace weft::testing {
 namespace {
 
 using nlohmann::json;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
@@ -123,6 +125,52 @@ TEST(Bench, InterruptedItRemovesWhatItHasMade) {
   EXPECT_THAT(ended.out, IsEmpty());
   EXPECT_TRUE(std::filesystem::is_empty(folder));
   std::filesystem::remove_all(folder);
+}
+
+TEST(Bench, OnRedisItCountsTheServerAndRemovesItsKeys) {
+  RedisProcess redis({.appendfsync = "everysec"});
+  const std::vector<std::pair<std::string, std::vector<std::string>>> benches = {
+      {"submit", {"--seconds", "0.1"}},
+      {"drain", {"--jobs", "1000", "--workers", "3"}},
+      {"latency", {"--jobs", "20"}},
+      {"stream", {"--chunks", "2000"}},
+      {"waiting", {"--jobs", "200"}}};
+  for (const auto& [name, options] : benches) {
+    std::vector<std::string> command = {weft_path(), "bench", name,   "--store",
+                                        redis.url(), "-o",    "jsonl"};
+    command.insert(command.end(), options.begin(), options.end());
+    const Ended ended = run_process(command);
+    ASSERT_EQ(ended.exit_code, 0) << name << ": " << ended.err;
+    // A daemon that says it is ready has its connection.
+    EXPECT_THAT(ended.err, Not(HasSubstr("no connection")));
+    EXPECT_EQ(redis.command({"DBSIZE"}), "0") << redis.command({"KEYS", "*"});
+    const std::vector<json> reports = reports_of(ended.out);
+    ASSERT_THAT(reports, SizeIs(1));
+    EXPECT_EQ(reports[0]["settings"]["durability"], "Redis, AOF everysec");
+    if (name == "waiting") continue;
+    const json& figures = reports[0]["rows"][0]["figures"];
+    EXPECT_TRUE(figures.contains(name == "stream" ? "redis CPU us/chunk" : "redis CPU us/job"))
+        << figures;
+    if (name != "drain") continue;
+    std::vector<std::string> rows;
+    for (const json& row : reports[0]["rows"]) rows.push_back(row["what"]);
+    EXPECT_THAT(
+        rows, ElementsAre("drain a backlog of 1000", "drain a backlog of 1000 by 2 workers",
+                          "drain a backlog of 1000 by 3 workers", "submit in bulk and run, 1000"));
+  }
+}
+
+TEST(Bench, InterruptedOnRedisItRemovesItsKeysAndNoOthers) {
+  RedisProcess redis;
+  redis.command({"SET", "another", "program"});
+  Process bench({weft_path(), "bench", "waiting", "--store", redis.url(), "--jobs", "900000"});
+  const auto deadline = std::chrono::steady_clock::now() + Process::kPatience;
+  while (redis.command({"DBSIZE"}) == "1" && std::chrono::steady_clock::now() < deadline) {
+    std::this_thread::yield();
+  }
+  bench.signal(SIGTERM);
+  EXPECT_EQ(bench.wait().exit_code, 130);
+  EXPECT_EQ(redis.command({"KEYS", "*"}), "another");
 }
 
 }  // namespace

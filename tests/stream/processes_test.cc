@@ -200,6 +200,7 @@ CORO_TEST(Processes, AnAttemptElsewhereSupersedesTheOneBefore) {
     Read got;
     group.start([&]() -> Task<void> { got = co_await read(*reader); });
     push_numbers(*first->producer, 10);
+    co_await settle_down();
     co_await p.worker.hand_back(*first);
     auto second = co_await p.worker.take();
     co_await settle_down();

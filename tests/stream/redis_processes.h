@@ -29,6 +29,20 @@ inline std::unique_ptr<Store> open_in(RedisProcess& redis, StoreOptions options)
   return *std::move(store);
 }
 
+// Ends the connection of that name as soon as there is one.
+inline Task<void> kill_connection(RedisProcess* redis, std::string name) {
+  auto killed = [&] {
+    const std::string clients = redis->command({"CLIENT", "LIST"});
+    const size_t at = clients.find(" name=" + name + " ");
+    if (at == std::string::npos) return false;
+    const size_t line = clients.rfind("id=", at);
+    const std::string id = clients.substr(line + 3, clients.find(' ', line) - line - 3);
+    return redis->command({"CLIENT", "KILL", "ID", id}) == "1";
+  };
+  const bool done = co_await comes_true(killed);
+  EXPECT_TRUE(done);
+}
+
 class RedisProcesses {
  public:
   RedisProcesses(StreamHubOptions hub, StoreOptions options)
@@ -40,16 +54,12 @@ class RedisProcesses {
     return options;
   }
 
-  // Ends the connection on which the process of that name gets its news.
-  void kill_news(const std::string& name) { kill_connection("weft-news-" + name); }
-  void kill_commands(const std::string& name) { kill_connection("weft-" + name); }
-  void kill_connection(const std::string& name) {
-    const std::string clients = redis.command({"CLIENT", "LIST"});
-    const size_t at = clients.find(" name=" + name + " ");
-    WEFT_CHECK(at != std::string::npos, "there is such a connection");
-    const size_t line = clients.rfind("id=", at);
-    const std::string id = clients.substr(line + 3, clients.find(' ', line) - line - 3);
-    WEFT_CHECK(redis.command({"CLIENT", "KILL", "ID", id}) == "1", "it is ended");
+  // Ends the connection on which the process of that name gets its news, or the other one.
+  Task<void> kill_news(const std::string& name) {
+    return kill_connection(&redis, "weft-news-" + name);
+  }
+  Task<void> kill_commands(const std::string& name) {
+    return kill_connection(&redis, "weft-" + name);
   }
 
   RedisProcess redis;

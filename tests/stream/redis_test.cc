@@ -95,9 +95,9 @@ TEST(RedisStreams, LostConnectionsCostNoChunk) {
       co_await produce(&*attempt->producer, 200 * static_cast<uint64_t>(i + 1));
       co_await sleep_for(std::chrono::milliseconds(5));
       const auto seen = p.front.store->stats().connects;
-      if (i % 4 == 1) p.kill_news("front");
-      if (i % 4 == 2) p.kill_news("worker");
-      if (i % 4 == 3) p.kill_commands("front");
+      if (i % 4 == 1) co_await p.kill_news("front");
+      if (i % 4 == 2) co_await p.kill_news("worker");
+      if (i % 4 == 3) co_await p.kill_commands("front");
       // Some of what follows is written while nobody hears of it.
       if (i % 4 == 3) {
         const bool again =
@@ -106,7 +106,7 @@ TEST(RedisStreams, LostConnectionsCostNoChunk) {
       }
     }
     // The end is missed too.
-    p.kill_news("front");
+    co_await p.kill_news("front");
     co_await p.worker.finish(*attempt);
     for (const Read& one : got) {
       const bool ended = co_await comes_true([&] { return one.finished.has_value(); });
@@ -133,7 +133,7 @@ TEST(RedisStreams, TheWindowReachesTheGenerator) {
     const uint64_t second = co_await run_as_far_as_it_may(producer, 100'000);
     EXPECT_EQ(second, 500 + limits::kWindowChunks);
     // What the worker did not hear of it asks for.
-    p.kill_news("worker");
+    co_await p.kill_news("worker");
     reader->set_credit(600);
     const bool moved = co_await comes_true([&] { return !producer->must_wait(); });
     EXPECT_TRUE(moved);

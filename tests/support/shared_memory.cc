@@ -72,7 +72,10 @@ class SharedMemory::View final : public StoreWrapper {
     return store_.cancel(std::move(job_id), std::move(reason));
   }
   Task<StatusOr<v1::Job>> get(std::string job_id, bool with_payload) override {
-    return store_.get(std::move(job_id), with_payload);
+    Task<StatusOr<v1::Job>> call = store_.get(std::move(job_id), with_payload);
+    StatusOr<v1::Job> job = co_await call;
+    co_await sleep_for(shared_.some_time());  // the answer is under way
+    co_return job;
   }
   Task<StatusOr<JobPage>> list(JobFilter filter, std::string position, size_t max_jobs) override {
     return store_.list(std::move(filter), std::move(position), max_jobs);
@@ -203,12 +206,14 @@ StreamReaders SharedMemory::told(Incarnation self, const std::string& job_id) co
   return found == follows.end() ? StreamReaders() : found->second;
 }
 
+std::chrono::nanoseconds SharedMemory::some_time() {
+  return std::chrono::microseconds(random_.below(static_cast<uint64_t>(options_.delay_us + 1)));
+}
+
 void SharedMemory::post(Name to, Order order, Tell tell) {
   const auto process = processes_.find(to);
   if (process == processes_.end() || process->second.cut) return;
-  int64_t due_ns =
-      EventLoop::current()->exact_now_ns() +
-      static_cast<int64_t>(random_.below(static_cast<uint64_t>(options_.delay_us + 1))) * 1000;
+  int64_t due_ns = EventLoop::current()->exact_now_ns() + some_time().count();
   if (order == Order::kKept || !options_.disorder) {
     due_ns = std::max(due_ns, process->second.last_due_ns);
     process->second.last_due_ns = due_ns;

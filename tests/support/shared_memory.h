@@ -2,6 +2,7 @@
 // each other: late, in another order, twice or not at all, by a seed.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <map>
 #include <memory>
@@ -17,7 +18,7 @@ namespace weft::testing {
 
 struct NewsOptions {
   uint64_t seed = 1;
-  int64_t delay_us = 100;  // at most
+  int64_t delay_us = 100;  // at most, of news and of answers to get()
   bool disorder = false;   // entries and ends come in any order, and some twice
   size_t push_bytes = limits::kRedisPushBytes;
 };
@@ -54,6 +55,7 @@ class SharedMemory final : private StoreListener {
   using Name = std::pair<uint64_t, uint64_t>;
   static Name name_of(Incarnation self) { return {self.high, self.low}; }
 
+  std::chrono::nanoseconds some_time();
   void post(Name to, Order order, Tell tell);
   void post_to_followers(const std::string& job_id, Name but, Order order, const Tell& tell);
   void post_block(const std::string& job_id, Name but, const ChunkBlockPtr& block);

@@ -110,6 +110,25 @@ CORO_TEST(News, AWorkerThatMissedReadersAsksForThem) {
   co_await with_processes({}, {}, body);
 }
 
+// Between the moment the store answers a reader's first question and the moment the answer is here.
+CORO_TEST_SEEDED(News, AnEndWhileAReaderIsBeingOpenedIsHeardOf, 20) {
+  auto body = [](Processes& p, TaskGroup& group) -> Task<void> {
+    auto attempt = co_await p.worker.start();
+    push_numbers(*attempt->producer, 3);
+    Read got;
+    group.start([&]() -> Task<void> {
+      auto reader = co_await p.front.watch(attempt->token.job_id);
+      got = co_await read(*reader);
+    });
+    for (int i = 0; i < 3; ++i) co_await yield_now();
+    co_await p.worker.finish(*attempt);
+    co_await sleep_for(std::chrono::seconds(1));
+    EXPECT_TRUE(got.finished.has_value());
+    expect_numbers(got, 1, 3);
+  };
+  co_await with_processes({}, {.seed = seed, .delay_us = 1000}, body);
+}
+
 // Readers of every kind against attempts in two processes, while connections come and go.
 CORO_TEST_SEEDED(News, ReadersGetEveryChunkOnceInOrder, 60) {
   auto body = [seed](Processes& p, TaskGroup& group) -> Task<void> {

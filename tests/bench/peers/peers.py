@@ -128,6 +128,13 @@ def print_machine(arguments):
                                 capture_output=True, text=True).stdout.split()[-1:]
     print(f"machine: {os.cpu_count()} CPUs, {model}, {os.uname().sysname} {os.uname().release}; "
           f"load {os.getloadavg()[0]:.2f}; files on {' '.join(filesystem) or 'unknown'}")
+    cache = arguments.build / "CMakeCache.txt"
+    kind = next((line.partition("=")[2] for line in cache.read_text().splitlines()
+                 if line.startswith("CMAKE_BUILD_TYPE:")), "") if cache.exists() else ""
+    tree = subprocess.run(["git", "-C", str(ROOT), "describe", "--always", "--dirty"],
+                          capture_output=True, text=True).stdout.strip()
+    print(f"weft: {tree or 'unknown'}, build {kind or 'unknown'}"
+          + ("" if kind == "Release" else " - NOT A RELEASE BUILD, its figures mean nothing"))
     print(f"jobs: 100 bytes, no work; {arguments.jobs or 'as many as suit each system'}")
 
 

@@ -16,7 +16,7 @@
 namespace weft::testing {
 namespace {
 
-constexpr size_t kTraces = 30;
+constexpr size_t kTraces = 24;
 constexpr size_t kOperations = 60;
 
 uint64_t number_from_environment(const char* name, uint64_t otherwise) {

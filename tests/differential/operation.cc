@@ -10,27 +10,29 @@ namespace {
 
 struct Share {
   Operation::Kind kind;
-  uint64_t weight;
+  uint64_t of_many_jobs;
+  uint64_t of_few_jobs;  // and much that happens to each
 };
 constexpr Share kMix[] = {
-    {Operation::Kind::kSubmit, 26},   {Operation::Kind::kSettleAndTake, 26},
-    {Operation::Kind::kRelease, 6},   {Operation::Kind::kSaveProgress, 4},
-    {Operation::Kind::kCancel, 6},    {Operation::Kind::kAppend, 14},
-    {Operation::Kind::kTrim, 5},      {Operation::Kind::kSend, 9},
-    {Operation::Kind::kConsumed, 3},  {Operation::Kind::kRead, 4},
-    {Operation::Kind::kReadSends, 2}, {Operation::Kind::kGet, 2},
-    {Operation::Kind::kList, 4},      {Operation::Kind::kRetry, 6},
-    {Operation::Kind::kRemove, 4},    {Operation::Kind::kSweep, 4},
-    {Operation::Kind::kWait, 4},
+    {Operation::Kind::kSubmit, 26, 5},   {Operation::Kind::kSettleAndTake, 26, 20},
+    {Operation::Kind::kRelease, 6, 16},  {Operation::Kind::kSaveProgress, 4, 4},
+    {Operation::Kind::kCancel, 6, 3},    {Operation::Kind::kAppend, 14, 22},
+    {Operation::Kind::kTrim, 5, 10},     {Operation::Kind::kSend, 9, 24},
+    {Operation::Kind::kConsumed, 3, 14}, {Operation::Kind::kRead, 4, 8},
+    {Operation::Kind::kReadSends, 2, 4}, {Operation::Kind::kGet, 2, 1},
+    {Operation::Kind::kList, 4, 1},      {Operation::Kind::kRetry, 6, 6},
+    {Operation::Kind::kRemove, 4, 1},    {Operation::Kind::kSweep, 4, 1},
+    {Operation::Kind::kWait, 4, 1},
 };
 
-Operation::Kind draw_kind(Random& random) {
+Operation::Kind draw_kind(Random& random, bool few_jobs) {
   uint64_t total = 0;
-  for (const Share& share : kMix) total += share.weight;
+  for (const Share& share : kMix) total += few_jobs ? share.of_few_jobs : share.of_many_jobs;
   uint64_t left = random.below(total);
   for (const Share& share : kMix) {
-    if (left < share.weight) return share.kind;
-    left -= share.weight;
+    const uint64_t weight = few_jobs ? share.of_few_jobs : share.of_many_jobs;
+    if (left < weight) return share.kind;
+    left -= weight;
   }
   return kMix[0].kind;
 }
@@ -39,10 +41,11 @@ Operation::Kind draw_kind(Random& random) {
 
 std::vector<Operation> make_trace(uint64_t seed, size_t length) {
   Random random(seed);
+  const bool few_jobs = random.below(3) == 0;
   std::vector<Operation> trace;
   for (size_t i = 0; i < length; ++i) {
     Operation operation{};
-    operation.kind = draw_kind(random);
+    operation.kind = draw_kind(random, few_jobs);
     const uint64_t fault = random.below(10);
     operation.fault = fault == 0   ? Operation::Fault::kRepeated
                       : fault == 1 ? Operation::Fault::kReplyLost

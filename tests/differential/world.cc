@@ -10,6 +10,9 @@ constexpr int64_t kSecond_ns = 1'000'000'000;
 constexpr uint64_t kDaySteps = 24 * 3600 / kStep_s + 1;
 constexpr size_t kSlots = 9;
 
+// Often the first, so that much happens to one and the same job.
+size_t pick(Random& random, size_t count) { return random.below(2) == 0 ? 0 : random.below(count); }
+
 std::string number_text(uint64_t number) { return std::to_string(number); }
 
 // Few specs, so that the same is asked for again and again.
@@ -106,7 +109,7 @@ size_t World::pick_job(Random& random, const std::vector<v1::JobState>& states) 
       fitting.push_back(job);
     }
   }
-  if (!fitting.empty() && random.below(4) != 0) return fitting[random.below(fitting.size())];
+  if (!fitting.empty() && random.below(4) != 0) return fitting[pick(random, fitting.size())];
   auto picked = records_.begin();
   std::advance(picked, random.below(records_.size()));
   return picked->first;
@@ -130,7 +133,7 @@ Claim World::pick_claim(Random& random) const {
     if (record(job).state() == v1::JOB_STATE_RUNNING) valid.push_back(all.back());
   }
   if (!valid.empty() && random.below(8) != 0) {
-    claim = valid[random.below(valid.size())];
+    claim = valid[pick(random, valid.size())];
   } else {
     auto picked = claims_.begin();
     std::advance(picked, random.below(claims_.size()));
@@ -172,7 +175,10 @@ std::vector<Claim> World::pick_settled(Random& random, const Operation& operatio
         record(job).state() == v1::JOB_STATE_RUNNING && all.back().process == operation.process;
     if (runs_here && claims.size() < most) claims.push_back(all.back());
   }
-  if (claims.empty() && most > 0) claims.push_back(pick_claim(random));
+  if (!claims.empty() || most == 0) return claims;
+  // Nor is it the claim of one that the same call may take.
+  const Claim claim = pick_claim(random);
+  if (record(claim.job).state() != v1::JOB_STATE_QUEUED) claims.push_back(claim);
   return claims;
 }
 
@@ -244,7 +250,7 @@ Call World::draw_send(Random& random) const {
   send.sender = senders[random.below(3)];
   send.number = random.below(7);
   send.value = "value " + number_text(random.below(1000));
-  send.times = random.below(6) == 0 ? 40 : 1;
+  send.times = random.below(3) == 0 ? 64 : 1;
   Call call;
   call.text = "send #" + number_text(send.job) + " from '" + send.sender + "' number " +
               number_text(send.number) + " times " + number_text(send.times);
@@ -294,7 +300,8 @@ Call World::draw(const Operation& operation) const {
   }
   if (operation.kind == Kind::kConsumed) {
     const Claim claim = pick_claim(random);
-    const uint64_t number = random.below(record(claim.job).last_send() + 2);
+    const uint64_t last = record(claim.job).last_send();
+    const uint64_t number = random.below(2) == 0 ? last : random.below(last + 2);
     call.text = "consumed " + claim.to_text() + " up to " + number_text(number);
     call.ask = [=](Subject& s, size_t p) { return ask_consumed(s, p, claim, number); };
     return call;

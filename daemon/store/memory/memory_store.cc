@@ -333,6 +333,7 @@ class MemoryStore final : public Store {
     finished_.remove(record->age);
     finished_.publish();
     record->worker = Incarnation();
+    record->consumed = 0;
     wait(*record);
     tell_work();
     co_return without_payload(job);

@@ -13,7 +13,8 @@ if j.state ~= DEAD then return {all_counts(), j.state} end
 local queued = call('HGET', P .. 'count', 'q:' .. j.queue)
 if tonumber(queued or 0) >= tonumber(ARGV[2]) then return {all_counts(), -1, j.queue} end
 leave_done(id, j, record)
-j.state, j.finish, j.crashes, j.worker, j.flags = QUEUED, 0, 0, NOBODY, without(j.flags, OUTCOME)
+j.state, j.finish, j.crashes, j.worker, j.consumed = QUEUED, 0, 0, NOBODY, 0
+j.flags = without(j.flags, OUTCOME)
 record = pack_job(j)
 call('HSET', P .. 'job', id, record)
 call('HDEL', P .. 'outcome', id)

@@ -1,6 +1,7 @@
 // Measures a store alone, without gRPC: whole jobs and chunks per second.
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -32,6 +33,7 @@ double cpu_seconds() {
 }
 
 std::string wanted;  // part of the names of the measurements to run
+int rounds = 0;      // so far
 
 struct Counts {
   uint64_t done = 0;
@@ -157,6 +159,8 @@ void measure(const std::string& url, const char* what, size_t in_flight, Body bo
   StoreOptions options;
   options.queued_per_queue = 10'000'000;
   options.finished_per_queue = options.queued_per_queue;  // forgetting them is not measured
+  options.self = kWorker;
+  options.prefix = "bench-" + std::to_string(getpid()) + "-" + std::to_string(++rounds);
   auto opened = open_store(url, options);
   if (!opened.ok()) {
     std::fprintf(stderr, "%s\n", opened.status().ToString().c_str());
@@ -166,10 +170,16 @@ void measure(const std::string& url, const char* what, size_t in_flight, Body bo
   Counts counts;
   double wall = 0;
   double cpu = 0;
-  loop.run([](Store& s, Body run, Counts* c, double* w, double* p) -> Task<void> {
-    co_await run(s, c, w, p);
-    co_await s.close();
-  }(store, body, &counts, &wall, &cpu));
+  loop.run([](Store* s, Body run, Counts* c, double* w, double* p) -> Task<void> {
+    auto beside = [&](TaskGroup& group) -> Task<void> {
+      group.start([](Store* running) { return running->run(); }, s);
+      while (!s->stats().health.ok()) co_await sleep_for(std::chrono::milliseconds(1));
+      co_await run(*s, c, w, p);
+      co_await s->close();
+      group.cancel(CancelReason::kShutdown);
+    };
+    co_await with_group(beside);
+  }(&store, body, &counts, &wall, &cpu));
   report(what, in_flight, counts, wall, cpu, store.stats());
 }
 
@@ -193,13 +203,16 @@ auto parallel(size_t in_flight, Worker worker) {
 
 void run_all(const std::string& name, const std::string& folder) {
   size_t round = 0;
+  const bool redis = name.starts_with("redis");
   const auto url = [&] {
-    return name == "memory" ? std::string("memory:")
-                            : "sqlite:" + folder + "/bench" + std::to_string(round++) + ".db";
+    return redis              ? name
+           : name == "memory" ? std::string("memory:")
+                              : "sqlite:" + folder + "/bench" + std::to_string(round++) + ".db";
   };
-  std::printf(
-      "-- store %s%s, payload 100 B\n", name.c_str(),
-      name == "memory" ? "" : ", WAL, synchronous FULL (NORMAL for takes and chunks alone)");
+  std::printf("-- store %s%s, payload 100 B\n", name.c_str(),
+              name == "memory" || redis
+                  ? ""
+                  : ", WAL, synchronous FULL (NORMAL for takes and chunks alone)");
   for (const size_t in_flight : {1, 16, 256, 2048}) {
     measure(url(), "whole jobs", in_flight, parallel(in_flight, whole_jobs));
   }
@@ -248,7 +261,7 @@ void run_all(const std::string& name, const std::string& folder) {
 }  // namespace
 }  // namespace weft
 
-// store_bench [memory|sqlite|all [PART_OF_A_NAME]]
+// store_bench [memory|sqlite|redis://…|all [PART_OF_A_NAME]]: in Redis keys are left behind.
 int main(int argc, char** argv) {
   const std::string kind = argc > 1 ? argv[1] : "all";
   if (argc > 2) weft::wanted = argv[2];
@@ -258,6 +271,7 @@ int main(int argc, char** argv) {
     if (kind != "all" && kind != name) continue;
     weft::run_all(name, folder);
   }
+  if (kind.starts_with("redis")) weft::run_all(kind, folder);
   std::filesystem::remove_all(folder);
   return 0;
 }

@@ -52,10 +52,14 @@ for at = 3, #ARGV, 3 do
   end
   answers[#answers + 1] = answer
 end
-local changed = {}
+local changed, touched = {}, {}
 for id, record in pairs(records) do
+  touched[#touched + 1] = id
   changed[#changed + 1] = id
   changed[#changed + 1] = record
 end
-if #changed > 0 then call('HSET', P .. 'job', unpack(changed)) end
+if #changed > 0 then
+  call('HSET', P .. 'job', unpack(changed))
+  touch(unpack(touched))
+end
 return answers

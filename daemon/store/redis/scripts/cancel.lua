@@ -22,6 +22,7 @@ if j.state ~= RUNNING then return {all_counts(), 'a', j.state} end
 if has(j.flags, CANCEL) then return {all_counts(), 'f', j.state} end
 j.flags, j.reason = with(j.flags, CANCEL), reason
 call('HSET', P .. 'job', id, pack_job(j))
+touch(id)
 local worker = hex(j.worker)
 if worker ~= self then publish(worker, 'c', id, reason) end
 return {all_counts(), 'r', j.state}

@@ -24,6 +24,7 @@
 --                               dead, cancelled, suspect (those queued), removed
 --   P count             hash    q:QUEUE -> jobs queued, f:QUEUE -> jobs finished
 --   P held:INC          set     ids: what a process runs (a small hash would be searched for each)
+--   P touched           set     ids of running jobs whose records are not as their workers got them
 --   P took:INC          string  the last take_seq and the ids that take got, with spaces between
 --   P workers           hash    INC -> beat in microseconds, a space, serialized v1.Worker
 --   P dead:INC          hash    job id -> attempt requeued from a process given up; 1 hour
@@ -318,6 +319,9 @@ local function keep_keys(names, expires)
   end
 end
 
+-- Records of running jobs change: from now on their workers do not know them.
+local function touch(...) call('SADD', P .. 'touched', ...) end
+
 -- Nothing is left of jobs of one queue that have ended but their idempotency keys, while those count.
 local function forget(queue, ids, records)
   local parts, blocks, names, expires = {}, {}, {}, {}
@@ -395,6 +399,7 @@ end
 -- A job has come to its end as `j` says; it counts as queued or running no more. Returns its record.
 -- `most`: finished jobs of a queue; `push`: bytes of an outcome that is told whole.
 local function end_job(id, j, outcome, most, push, self)
+  call('SREM', P .. 'touched', id)
   if j.keep == 0 then
     local record = pack_job(j)
     tell_all(followers({id}, self)[id], 'f', id, ended_news(record, outcome, push))

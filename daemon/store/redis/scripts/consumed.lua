@@ -10,6 +10,7 @@ for at = 1, #ARGV, 3 do
     local before, last = unpack_struct('>I8', record, 40), unpack_struct('>I8', record, 96)
     local number = math.min(tonumber(ARGV[at + 2]), last)
     if number > before then
+      touch(id)
       call('HSET', P .. 'job', id, sub(record, 1, 39) .. pack('>I8', number) .. sub(record, 48))
     end
   end

@@ -18,6 +18,7 @@ for at = 2, #ARGV, 3 do
     call('HSET', P .. 'progress', id, progress)
     local flags = byte(record, 10)
     if not has(flags, PROGRESS) then
+      touch(id)
       call('HSET', P .. 'job', id,
         sub(record, 1, 9) .. string.char(flags + PROGRESS) .. sub(record, 11))
     end

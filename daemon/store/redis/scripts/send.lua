@@ -52,6 +52,7 @@ call('XADD', sends, string.format('%.0f-0', given), 's', sender, 'n', ARGV[4], '
 if named then call('HSET', senders, sender, string.format('%.0f %.0f', number, given)) end
 call('HSET', P .. 'job', id, sub(record, 1, 95) .. pack('>I8', given) .. sub(record, 104))
 if byte(record) == RUNNING then
+  touch(id)
   local worker = hex(sub(record, 12, 27))
   if worker ~= self then publish(worker, 's', id, pack('>I8', given) .. value) end
 end

@@ -38,8 +38,7 @@ for i = 1, ARGV[at] do
 end
 at = at + 1 + 2 * #groups
 
--- 1. Settlements. The common case is cut by position and written for many at once; all others one
--- by one.
+-- 1. Settlements. In the common case the records are not even read; all others go one by one.
 local letters, details = {}, {}
 local function detail(...)
   for _, part in ipairs({...}) do details[#details + 1] = part end
@@ -81,7 +80,10 @@ end
 local settlements = tonumber(ARGV[at])
 if settlements > 0 then
   local first = at + 1
-  local records = call('HMGET', P .. 'job', unpack(ARGV, first, at + settlements))
+  -- What it holds and nobody has touched is as its worker thinks.
+  local holds = call('SMISMEMBER', held, unpack(ARGV, first, at + settlements))
+  local touched = call('EXISTS', P .. 'touched') == 1 and
+    call('SMISMEMBER', P .. 'touched', unpack(ARGV, first, at + settlements))
   at = at + settlements + 1
   local following = followers({unpack(ARGV, first, first + settlements - 1)}, self)
   local finish = pack('>I8', now)
@@ -97,9 +99,10 @@ if settlements > 0 then
       if has(follows, 2) then outcome, at = ARGV[at], at + 1 end
       if has(follows, 4) then progress, at = ARGV[at], at + 1 end
     end
-    local record = records[i]
-    if record and byte(record) == RUNNING and sub(record, 10) == thought and number > 0 and
-        progress == '' and #how == 3 then
+    local trusted = holds[i] == 1 and number > 0 and progress == '' and #how == 3 and
+      not (touched and touched[i] == 1)
+    local record = not trusted and call('HGET', P .. 'job', id)
+    if trusted then
       letters[i] = 'd'
       left[#left + 1] = id
       local group = groups[number]
@@ -182,25 +185,33 @@ local function take_from_lane(x, queue, type, most)
   local lane = P .. x .. 'lane:' .. queue .. ':' .. type
   local entries = call('LPOP', lane, most)
   if not entries then return false end
-  local ids, live, n = {}, {}, 0
+  -- Without dead entries there is nothing to compare.
+  local live = call('LLEN', lane) + #entries ==
+    tonumber(call('HGET', P .. x .. 'lanes:' .. queue, type))
+  local ids = {}
   for i = 1, #entries do ids[i] = sub(entries[i], 9) end
-  local there = call('HMGET', P .. 'job', unpack(ids))
-  for i = 1, #entries do
-    local record = there[i]
-    if record and byte(record) == QUEUED and sub(record, 48, 55) == sub(entries[i], 1, 8) then
-      n = n + 1
-      if n < i then ids[n], there[n] = ids[i], record end
-      live[n] = entries[i]
+  local there, n = call('HMGET', P .. 'job', unpack(ids)), #entries
+  if not live then
+    n = 0
+    for i = 1, #entries do
+      local record = there[i]
+      if record and byte(record) == QUEUED and sub(record, 48, 55) == sub(entries[i], 1, 8) then
+        n = n + 1
+        ids[n], there[n], entries[n] = ids[i], record, entries[i]
+      end
     end
+    if n == 0 then return true end
   end
-  if n == 0 then return true end
   local its, used = call('HMGET', P .. 'spec', unpack(ids, 1, n)), 0
   for i = 1, n do
     if bytes >= most_bytes then break end
-    take(ids[i], there[i], its[i], size_of(ids[i], there[i], its[i]))
+    local record, spec = there[i], its[i]
+    local place = #taken + 1
+    taken[place], records[place], specs[place] = ids[i], record, spec
+    bytes = bytes + (byte(record, 10) < LARGE and #spec or size_of(ids[i], record, spec))
     used = i
   end
-  for i = n, used + 1, -1 do call('LPUSH', lane, live[i]) end
+  for i = n, used + 1, -1 do call('LPUSH', lane, entries[i]) end
   leave_waiting(x, queue, type, used)
   use_room(type, used)
   return not full()

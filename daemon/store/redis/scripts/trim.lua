@@ -11,5 +11,6 @@ local first, last = unpack_struct('>I8I8', record, 72)
 local keep = math.min(tonumber(ARGV[2]), last + 1)
 if keep <= first then return first end
 call('XTRIM', P .. 'chunks:' .. id, 'MINID', string.format('%.0f-0', keep))
+if byte(record) == RUNNING then touch(id) end
 call('HSET', P .. 'job', id, sub(record, 1, 71) .. pack('>I8', keep) .. sub(record, 80))
 return keep

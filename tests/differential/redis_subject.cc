@@ -60,6 +60,18 @@ class RedisSubject final : public Subject {
     };
     co_await with_group(body);
   }
+  std::string leftovers() override {
+    const std::string prefix = "{" + prefix_ + ":00}:";
+    std::istringstream names(redis_.command({"KEYS", prefix + "*"}));
+    std::string left;
+    for (std::string name; std::getline(names, name);) {
+      name.erase(0, prefix.size());
+      const bool stays = name == "layout" || name == "age" || name == "totals" ||
+                         name == "workers" || name == "idle" || name.starts_with("took:");
+      if (!stays) left += " " + name;
+    }
+    return left;
+  }
   // Those of the server: either process may know older ones.
   std::string counters() override {
     const std::string totals = redis_.command({"GET", "{" + prefix_ + ":00}:totals"});

@@ -15,6 +15,7 @@ namespace weft::testing {
 namespace {
 
 constexpr int64_t kStep_ns = static_cast<int64_t>(kStep_s) * 1'000'000'000;
+constexpr int64_t kDay_ns = 24 * 3600 * int64_t{1'000'000'000};
 constexpr std::chrono::milliseconds kMoment(1);
 constexpr size_t kLookEvery = 8;
 constexpr size_t kAllJobs = 1000;
@@ -64,13 +65,38 @@ class Run {
                         std::optional<Difference>* difference) {
     for (size_t i = 0; i < trace.size() && difference_.empty(); ++i) {
       const bool look = thorough || i % kLookEvery == 0 || i + 1 == trace.size();
-      co_await step(trace[i], look);
+      co_await step(trace[i], world_.draw(trace[i]), look);
       if (!difference_.empty()) *difference = Difference{i + 1, difference_, log_};
+    }
+    if (!difference_.empty()) co_return;
+    co_await forget_all();
+    if (!difference_.empty()) *difference = Difference{trace.size(), difference_, log_};
+  }
+
+  // When all has ended and its time is over, nothing may be left.
+  Task<void> forget_all() {
+    Operation operation{};
+    for (const auto& [process, call] : world_.draw_ends()) {
+      operation.process = process;
+      co_await step(operation, call, false);
+    }
+    Call wait;
+    wait.text = "wait for the end of all retention";
+    wait.wait_ns = 40 * kDay_ns;
+    co_await step(operation, wait, false);
+    Call sweep;
+    sweep.text = "sweep";
+    sweep.ask = [](Subject& subject, size_t process) { return ask_sweep(subject, process, 100); };
+    co_await step(operation, sweep, false);
+    for (const auto& subject : subjects_) {
+      const std::string left = subject->leftovers();
+      if (!left.empty() && difference_.empty()) {
+        difference_ = "at the end of all jobs " + subject->name + " keeps " + left;
+      }
     }
   }
 
-  Task<void> step(const Operation& operation, bool look_at_all) {
-    const Call call = world_.draw(operation);
+  Task<void> step(const Operation& operation, const Call& call, bool look_at_all) {
     note(operation, call);
     co_await pass(call.wait_ns);
     std::vector<std::vector<Answer>> answers(subjects_.size());

@@ -63,6 +63,8 @@ class Subject {
   }
   // What the store needs to be run beside its verbs. Until cancelled.
   virtual Task<void> run() { co_return; }
+  // What is kept though there is no job and no key any more; empty: nothing.
+  virtual std::string leftovers() { return ""; }
   // The kept counters.
   virtual std::string counters() = 0;
   virtual Task<void> close() = 0;

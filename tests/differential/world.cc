@@ -261,6 +261,28 @@ Call World::draw_send(Random& random) const {
   return call;
 }
 
+std::vector<std::pair<size_t, Call>> World::draw_ends() const {
+  std::vector<std::pair<size_t, Call>> ends;
+  for (const auto& [job, there] : records_) {
+    Call call;
+    call.text = "end #" + number_text(job);
+    size_t process = 0;
+    if (there.state() == v1::JOB_STATE_QUEUED) {
+      call.ask = [=](Subject& s, size_t p) { return ask_cancel(s, p, job, "the end"); };
+    } else if (there.state() == v1::JOB_STATE_RUNNING) {
+      std::vector<SettleCall> settles(1);
+      settles[0].claim = claims_.at(job).back();
+      settles[0].state = v1::JOB_STATE_SUCCEEDED;
+      process = settles[0].claim.process;
+      call.ask = [=](Subject& s, size_t p) { return ask_settle_and_take(s, p, settles, 0, {}); };
+    } else {
+      continue;
+    }
+    ends.emplace_back(process, std::move(call));
+  }
+  return ends;
+}
+
 Call World::draw(const Operation& operation) const {
   using Kind = Operation::Kind;
   Random random(operation.seed);

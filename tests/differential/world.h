@@ -42,6 +42,8 @@ class World {
   size_t next_number() { return numbers_++; }
 
   Call draw(const Operation& operation) const;
+  // What ends every job there is: running ones are settled by the process that runs them.
+  std::vector<std::pair<size_t, Call>> draw_ends() const;
 
  private:
   // Mostly one in one of these states, if there is one.

@@ -157,6 +157,44 @@ TEST(RedisKeys, NothingIsLeftOfJobsAndKeysWhoseTimeIsOver) {
   run(redis, forgets_what_is_over);
 }
 
+int64_t length_of(RedisProcess& redis, const std::string& list) {
+  return std::stoll(redis.command({"LLEN", kPrefix + list}));
+}
+
+Task<void> drops_dead_entries(Harness& h, RedisProcess& redis) {
+  constexpr int kJobs = 300;
+  co_await h.add(Harness::make_spec_with_id("first-in-lane"));
+  co_await h.add(spec_of("long-lived-job", 3600));
+  const auto both = co_await h.take(2);
+  WEFT_ASSERT(both.size() == 2);
+  co_await h.must(h.settle(Harness::token_of(both[1])));  // the first that has finished
+  co_await h.must(h.release(Harness::token_of(both[0])));
+  std::vector<v1::JobSpec> specs;
+  for (int i = 0; i < kJobs; ++i) specs.push_back(spec_of("cancelled-" + std::to_string(i), 60));
+  co_await h.store().submit(std::move(specs));
+  co_await h.add(Harness::make_spec_with_id("last-in-lane"));
+  for (int i = 0; i < kJobs; ++i) {
+    co_await h.must(h.store().cancel("cancelled-" + std::to_string(i), "enough"));
+  }
+  EXPECT_GT(length_of(redis, "lane:default:echo"), kJobs);
+  EXPECT_GT(length_of(redis, "done:default"), kJobs);
+  co_await sleep_for(std::chrono::minutes(2));
+  const auto swept = co_await h.store().sweep(1000);
+  WEFT_ASSERT(swept.ok());
+  EXPECT_EQ(*swept, static_cast<size_t>(kJobs));
+  EXPECT_EQ(length_of(redis, "lane:default:echo"), 2);
+  EXPECT_EQ(length_of(redis, "done:default"), 1);
+  const auto left = co_await h.take(5);
+  WEFT_ASSERT(left.size() == 2);
+  EXPECT_EQ(left[0].spec().id(), "first-in-lane");
+  EXPECT_EQ(left[1].spec().id(), "last-in-lane");
+}
+
+TEST(RedisKeys, ASweepDropsEntriesThatStandForNoJob) {
+  RedisProcess redis;
+  run(redis, drops_dead_entries);
+}
+
 TEST(RedisKeys, KeysOfOtherProgramsStayAsTheyAre) {
   RedisProcess redis;
   redis.command({"SET", "weft", "w"});

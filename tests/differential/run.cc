@@ -79,6 +79,7 @@ class Run {
     for (const auto& [process, call] : world_.draw_ends()) {
       operation.process = process;
       co_await step(operation, call, false);
+      if (!difference_.empty()) co_return;
     }
     Call wait;
     wait.text = "wait for the end of all retention";

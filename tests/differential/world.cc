@@ -164,8 +164,16 @@ std::vector<Claim> World::pick_claims(Random& random) const {
 std::vector<Claim> World::pick_settled(Random& random, const Operation& operation) const {
   const size_t most = random.below(2) * random.below(4);
   std::vector<Claim> claims;
+  // Which of a queue's jobs that end in one call has ended first is not promised.
+  const auto add = [&](const Claim& claim) {
+    const bool other = std::none_of(claims.begin(), claims.end(), [&](const Claim& there) {
+      return there.job != claim.job &&
+             record(there.job).spec().queue() == record(claim.job).spec().queue();
+    });
+    if (other && claims.size() < most) claims.push_back(claim);
+  };
   if (operation.fault != Operation::Fault::kReplyLost) {
-    while (claims.size() < most) claims.push_back(pick_claim(random));
+    for (size_t i = 0; i < most; ++i) add(pick_claim(random));
     return claims;
   }
   // One store settles in one step only what runs in the process that asks; if the answer to one
@@ -173,12 +181,12 @@ std::vector<Claim> World::pick_settled(Random& random, const Operation& operatio
   for (const auto& [job, all] : claims_) {
     const bool runs_here =
         record(job).state() == v1::JOB_STATE_RUNNING && all.back().process == operation.process;
-    if (runs_here && claims.size() < most) claims.push_back(all.back());
+    if (runs_here) add(all.back());
   }
   if (!claims.empty() || most == 0) return claims;
   // Nor is it the claim of one that the same call may take.
   const Claim claim = pick_claim(random);
-  if (record(claim.job).state() != v1::JOB_STATE_QUEUED) claims.push_back(claim);
+  if (record(claim.job).state() != v1::JOB_STATE_QUEUED) add(claim);
   return claims;
 }
 

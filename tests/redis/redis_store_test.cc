@@ -20,6 +20,7 @@ namespace weft::testing {
 namespace {
 
 using std::chrono::milliseconds;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
@@ -247,6 +248,21 @@ TEST(RedisStore, ABadPrefixIsRefused) {
     const auto store = open_redis_store("redis://127.0.0.1:1", quiet(prefix));
     EXPECT_EQ(field_of(store.status()), "prefix") << prefix;
   }
+}
+
+TEST(RedisStore, AWorkerThatWasNotToldOfWorkLooksByItself) {
+  RedisProcess redis;
+  StoreOptions options = quiet();
+  options.renew_ms = limits::kRedisPollMs;
+  with_store(redis.unix_url(), options, [&](Harness& h) -> Task<void> {
+    const auto none = co_await take(h, 1);
+    EXPECT_TRUE(none.ok() && none->jobs.empty()) << none.status();
+    h.told.events.clear();
+    co_await sleep_for(milliseconds(limits::kRedisPollMs));
+    EXPECT_THAT(h.told.events, ElementsAre("work"));
+    co_await sleep_for(milliseconds(2 * limits::kRedisPollMs));
+    EXPECT_THAT(h.told.events, ElementsAre("work")) << "it asks when it has taken, and got nothing";
+  });
 }
 
 TEST(RedisStore, RetentionZeroLeavesNothingOfAJob) {

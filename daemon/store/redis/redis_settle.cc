@@ -64,6 +64,23 @@ std::string joined(const std::vector<std::string>& types) {
 
 }  // namespace
 
+void RedisStore::WorkTimer::start() {
+  stop();
+  loop_ = EventLoop::current();
+  const int64_t poll_ms = std::max(store_.options_.renew_ms, limits::kRedisPollMs);
+  loop_->arm(*this, loop_->after_ns(std::chrono::milliseconds(poll_ms)));
+}
+
+void RedisStore::WorkTimer::stop() {
+  if (loop_ != nullptr) loop_->disarm(*this);
+  loop_ = nullptr;
+}
+
+void RedisStore::WorkTimer::fire() {
+  loop_ = nullptr;
+  store_.tell_work();
+}
+
 RedisStore::Running* RedisStore::running(const Token& token) {
   const auto found = running_.find(to_absl(token.job_id));
   if (found == running_.end()) return nullptr;
@@ -211,6 +228,11 @@ Task<Status> RedisStore::settle_part(std::vector<Settlement>& settlements, size_
     }
     *more = ending.empty() && (*reply)[4].size() == want;
     if (ending == "b") tell_work();
+    if ((*reply)[4].size() < want && ending != "b") {
+      work_timer_.start();
+    } else {
+      work_timer_.stop();
+    }
   }
   co_return absl::OkStatus();
 }

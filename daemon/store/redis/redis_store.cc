@@ -115,6 +115,7 @@ Task<void> RedisStore::close() {
   own_loop_.enter();
   co_await news_.said();
   co_await tasks_.join();
+  work_timer_.stop();
 }
 
 Task<void> RedisStore::run() {

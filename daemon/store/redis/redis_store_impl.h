@@ -81,6 +81,19 @@ class RedisStore final : public Store, private TurnEndHook {
     bool asked = false;        // by a settlement that was not answered yet
     bool uncertain = false;    // the answer to its settlement was lost
   };
+  // A worker that got less than it asked for asks again by itself, should it not have been told.
+  class WorkTimer final : public Timer {
+   public:
+    explicit WorkTimer(RedisStore& store) : store_(store) {}
+    ~WorkTimer() { stop(); }
+    void start();
+    void stop();
+
+   private:
+    void fire() override;
+    RedisStore& store_;
+    EventLoop* loop_ = nullptr;  // that it is armed on
+  };
   using SubmitBatch = RedisBatch<v1::JobSpec, StatusOr<Submitted>>;
   using AppendBatch = RedisBatch<Append, Status>;
   using ProgressBatch = RedisBatch<std::pair<Token, v1::Progress>, Status>;
@@ -160,6 +173,7 @@ class RedisStore final : public Store, private TurnEndHook {
   Semaphore room_bytes_;
   Semaphore answer_bytes_;
   Semaphore take_turn_{1};
+  WorkTimer work_timer_{*this};
   uint64_t take_seq_ = 0;  // of the last take that was answered
   absl::flat_hash_map<std::string, std::unique_ptr<Running>> running_;
   std::map<std::string, std::pair<Token, uint64_t>> consumed_;

@@ -24,12 +24,14 @@ constexpr std::chrono::milliseconds kRetryMax(2000);
 
 void Resync::want() {
   hub_.for_each_stream([this](const StreamStatePtr& state) {
-    if (state->reader_count > 0) {
+    if (state->reader_count > 0 && !std::exchange(state->record_wanted, true)) {
       const bool over = state->finished && state->finished->state() != v1::JOB_STATE_DEAD;
       records_.push_back(
           {state, state->committed, state->seen_up_to, state->attempt_sequence, over});
     }
-    if (state->producer != nullptr) written_.push_back(state);
+    if (state->producer != nullptr && !std::exchange(state->readers_wanted, true)) {
+      written_.push_back(state);
+    }
   });
   wake_.set();
 }
@@ -43,10 +45,10 @@ Task<void> Resync::run() {
     }
     // First what lets jobs run, or holds them back.
     Task<bool> readers = ask_for_readers();
-    bool answered = co_await readers;
+    const bool knows_readers = co_await readers;
     Task<bool> records = ask_for_records();
-    answered = co_await records && answered;
-    if (answered) {
+    const bool knows_records = co_await records;
+    if (knows_readers && knows_records) {
       delay = kRetryMin;
       continue;
     }
@@ -62,11 +64,13 @@ Task<bool> Resync::ask_for_records() {
   auto ask = [](Resync* self, std::vector<Known>* known, size_t* at, bool* answered) -> Task<void> {
     while (*at < known->size()) {
       const Known& one = (*known)[(*at)++];
+      one.state->record_wanted = false;
       if (one.state->reader_count == 0) continue;
       Task<bool> record = self->ask_for_record(one);
-      if (co_await record) continue;
-      self->records_.push_back(one);
+      const bool known_now = co_await record;
+      if (known_now) continue;
       *answered = false;
+      if (!std::exchange(one.state->record_wanted, true)) self->records_.push_back(one);
     }
   };
   auto body = [&](TaskGroup& group) -> Task<void> {
@@ -113,6 +117,7 @@ Task<bool> Resync::ask_for_readers() {
     while (!written_.empty() && ids.size() < limits::kRedisScriptItems) {
       StreamStatePtr state = std::move(written_.back());
       written_.pop_back();
+      state->readers_wanted = false;
       if (state->producer == nullptr) continue;
       state->expect_remote();
       ids.push_back(state->job_id());
@@ -122,7 +127,9 @@ Task<bool> Resync::ask_for_readers() {
     Task<StatusOr<std::vector<RemoteReaders>>> call = hub_.store().remote_readers(std::move(ids));
     const StatusOr<std::vector<RemoteReaders>> readers = co_await call;
     if (!readers.ok()) {
-      written_.insert(written_.end(), asking.begin(), asking.end());
+      for (const StreamStatePtr& state : asking) {
+        if (!std::exchange(state->readers_wanted, true)) written_.push_back(state);
+      }
       co_return false;
     }
     absl::flat_hash_map<absl::string_view, std::vector<RemoteReaders>> by_job;

@@ -11,7 +11,8 @@
 
 namespace weft::internal {
 
-// Thread: the loop's. Lifetime: part of its hub. Limits: kGets records at a time.
+// Thread: the loop's. Lifetime: part of its hub. Limits: kGets records at a time, and no stream is
+// waiting twice.
 class Resync {
  public:
   explicit Resync(HubImpl& hub) : hub_(hub) {}

@@ -131,6 +131,8 @@ class StreamState final : public ListNode<StreamState>,
   v1::Progress progress;
   uint64_t progress_version = 0;
   bool trim_wanted = false;
+  bool record_wanted = false;   // by Resync
+  bool readers_wanted = false;  // the same
   bool removed = false;
 
  private:

@@ -315,7 +315,7 @@ CORO_TEST(News, AResyncGoesOnWhenTheStoreIsThereAgain) {
     auto reader = co_await bed.watch(attempt->token.job_id);
     memory->down = true;
     memory->gets = 0;
-    bed.hub.on_resync();
+    for (int i = 0; i < 1000; ++i) bed.hub.on_resync();  // a connection that comes and goes
     co_await sleep_for(std::chrono::seconds(60));
     EXPECT_GT(memory->gets, 10);
     EXPECT_LT(memory->gets, 100);

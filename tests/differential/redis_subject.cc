@@ -36,6 +36,7 @@ class RedisSubject final : public Subject {
       StatusOr<std::unique_ptr<Store>> store = open_store(url, options);
       EXPECT_TRUE(store.ok()) << store.status();
       if (store.ok()) stores_[process] = *std::move(store);
+      if (stores_[process] != nullptr) stores_[process]->set_listener(&told);
     }
   }
 

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
 
 #include <weft/runtime/event_loop.h>
@@ -16,6 +17,7 @@ namespace {
 
 constexpr int64_t kStep_ns = static_cast<int64_t>(kStep_s) * 1'000'000'000;
 constexpr int64_t kDay_ns = 24 * 3600 * int64_t{1'000'000'000};
+constexpr int64_t kMicrosecond_ns = 1000;
 constexpr std::chrono::milliseconds kMoment(1);
 constexpr size_t kLookEvery = 8;
 constexpr size_t kAllJobs = 1000;
@@ -123,7 +125,12 @@ class Run {
         compare(i, "the answer", answers[0][k], answers[i][k]);
       }
       compare(i, views[0], views[i]);
+      // Who has lost an answer looks again; only of a settlement it is told all the same, though
+      // less of a job without retention.
+      const bool lost = operation.fault == Operation::Fault::kReplyLost;
+      if (!lost || operation.kind == Operation::Kind::kSettleAndTake) compare_told(i, !lost);
     }
+    for (const auto& subject : subjects_) subject->told.jobs.clear();
     learn(answers[0], views[0], operation);
   }
 
@@ -265,6 +272,39 @@ class Run {
       const View::Line& got = i < other.lines.size() ? other.lines[i] : nothing;
       compare(subject, expected.label, expected.answer, got.answer);
     }
+  }
+
+  void compare_told(size_t subject, bool with_times) {
+    if (!difference_.empty()) return;
+    const std::string expected = told_by(0, with_times);
+    const std::string got = told_by(subject, with_times);
+    if (expected == got) return;
+    difference_ = "what was told differs:\n  " + subjects_[0]->name + ":" + expected + "\n  " +
+                  subjects_[subject]->name + ":" + got;
+  }
+  // In any order.
+  std::string told_by(size_t subject, bool with_times) const {
+    std::vector<std::string> ends;
+    for (const v1::Job& job : subjects_[subject]->told.jobs) {
+      Answer end;
+      const v1::JobSpec& spec = job.spec();
+      const bool unknown = !with_times && spec.has_retention() && spec.retention().seconds() == 0;
+      if (unknown) {
+        end.add_id(spec.id()).add(" last ").add(job.last_sequence());
+        end.add(" " + job.outcome().ShortDebugString());
+      } else {
+        end.add(job);
+      }
+      ends.push_back(to_text(subject, end));
+      for (const int64_t time : end.times_ns()) {
+        if (!with_times) break;
+        ends.back() += " t=" + std::to_string(time / kMicrosecond_ns);
+      }
+    }
+    std::sort(ends.begin(), ends.end());
+    std::string text;
+    for (const std::string& end : ends) text += "\n    " + end;
+    return text;
   }
 
   Subjects& subjects_;

@@ -12,7 +12,9 @@ namespace {
 class LocalSubject final : public Subject {
  public:
   LocalSubject(std::string name, std::unique_ptr<Store> store)
-      : Subject(std::move(name)), store_(std::move(store)) {}
+      : Subject(std::move(name)), store_(std::move(store)) {
+    store_->set_listener(&told);
+  }
   Store& store(size_t) override { return *store_; }
   std::string counters() override { return to_text(store_->stats()); }
   Task<void> close() override { co_await store_->close(); }

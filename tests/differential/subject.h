@@ -5,6 +5,8 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include <weft/runtime/task.h>
 #include <weft/store/store.h>
@@ -45,6 +47,17 @@ class JobNames {
   std::map<size_t, std::string> ids_;
 };
 
+// The jobs that a store said to have ended.
+class EndsTold final : public StoreListener {
+ public:
+  void on_work() override {}
+  void on_cancel_requested(const std::string& /*job_id*/, const std::string& /*reason*/) override {}
+  void on_finished(const v1::Job& job) override { jobs.push_back(job); }
+  void on_send(const std::string& /*job_id*/, uint64_t /*number*/,
+               const std::string& /*value*/) override {}
+  std::vector<v1::Job> jobs;
+};
+
 class Subject {
  public:
   explicit Subject(std::string subject_name) : name(std::move(subject_name)) {}
@@ -71,6 +84,7 @@ class Subject {
 
   const std::string name;
   JobNames names;
+  EndsTold told;             // by all its processes
   int64_t precision_ns = 1;  // of the times it keeps
 };
 

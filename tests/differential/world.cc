@@ -184,9 +184,10 @@ std::vector<Claim> World::pick_settled(Random& random, const Operation& operatio
     if (runs_here) add(all.back());
   }
   if (!claims.empty() || most == 0) return claims;
-  // Nor is it the claim of one that the same call may take.
+  // Nor is it the claim of one that the same call may take, or that ends without its worker.
   const Claim claim = pick_claim(random);
-  if (record(claim.job).state() != v1::JOB_STATE_QUEUED) add(claim);
+  const v1::JobState state = record(claim.job).state();
+  if (state != v1::JOB_STATE_QUEUED && state != v1::JOB_STATE_RUNNING) add(claim);
   return claims;
 }
 

@@ -267,6 +267,7 @@ void RedisStore::settled(std::vector<Settlement>& settlements, size_t begin, Red
       job->job.set_state(settlement.state);
       *job->job.mutable_outcome() = std::move(settlement.outcome);
       if (settlement.progress) *job->job.mutable_progress() = *std::move(settlement.progress);
+      job->job.set_last_sequence(std::max(job->job.last_sequence(), settlement.last_sequence));
       set_time(*job->job.mutable_finish_time(), now_us);
       tell_finished(std::move(job->job));
     }

@@ -290,8 +290,9 @@ class Run {
       const v1::JobSpec& spec = job.spec();
       const bool unknown = !with_times && spec.has_retention() && spec.retention().seconds() == 0;
       if (unknown) {
+        // Nor that it was cancelled, if it was and failed.
         end.add_id(spec.id()).add(" last ").add(job.last_sequence());
-        end.add(" " + job.outcome().ShortDebugString());
+        end.add(" " + job.outcome().result());
       } else {
         end.add(job);
       }

@@ -183,11 +183,6 @@ std::vector<Claim> World::pick_settled(Random& random, const Operation& operatio
         record(job).state() == v1::JOB_STATE_RUNNING && all.back().process == operation.process;
     if (runs_here) add(all.back());
   }
-  if (!claims.empty() || most == 0) return claims;
-  // Nor is it the claim of one that the same call may take, or that ends without its worker.
-  const Claim claim = pick_claim(random);
-  const v1::JobState state = record(claim.job).state();
-  if (state != v1::JOB_STATE_QUEUED && state != v1::JOB_STATE_RUNNING) add(claim);
   return claims;
 }
 
@@ -208,7 +203,8 @@ Call World::draw_settle_and_take(Random& random, const Operation& operation) con
       settle.outcome.set_error_message("error " + number_text(random.below(1000)));
     }
     const uint64_t stored = record(settle.claim.job).last_sequence();
-    const uint64_t said = random.below(8);
+    const bool heard = operation.fault != Operation::Fault::kReplyLost;
+    const uint64_t said = heard ? random.below(8) : 7;
     settle.last_sequence = said == 0 ? stored + 1 : said == 1 ? 0 : stored;
     if (random.below(5) == 0) settle.progress = draw_progress(random);
     call.text += "settle " + settle.claim.to_text() + " " + v1::JobState_Name(settle.state) +

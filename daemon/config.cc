@@ -203,12 +203,6 @@ void Parser::check_together() {
   Config& config = parsed_.config;
   const std::string password = environment_("WEFT_STORE_PASSWORD").value_or("");
   if (!password.empty() && !password_file_) config.store_password = password;
-  const StatusOr<RedisServer> server = parse_redis_url(config.store);
-  if (server.ok() && !server->user.empty() && config.store_password.empty()) {
-    error(
-        "--store names a user without a password: give that by --store-password-file, by "
-        "WEFT_STORE_PASSWORD, or in the URL (redis://USER:PASSWORD@HOST)");
-  }
   if (!config.accept_jobs && !is_shared_store(config.store)) {
     error(
         "--role worker needs a store that daemons share, as no job comes in here: --store "

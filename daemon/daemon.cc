@@ -178,7 +178,8 @@ class Daemon {
                  Random::from_system()),
         worker_service_(
             [this] { return describe(); },
-            [](size_t max_bytes) { return dump_tasks(*EventLoop::current(), max_bytes); }) {
+            [](size_t max_bytes) { return dump_tasks(*EventLoop::current(), max_bytes); },
+            store_.get()) {
     store_->set_description([this] { return describe(); });
   }
 

@@ -207,5 +207,65 @@ TEST_F(KeeperTest, LinesAboutStallsAreFew) {
   EXPECT_LE(held, 3u) << ::testing::PrintToString(lines_->all());
 }
 
+TEST_F(KeeperTest, TheLeaseOfAHeldLoopIsRenewedForABoundedTime) {
+  EventLoop loop;
+  std::atomic<int> renewed{0}, looked{0};
+  KeeperOptions options;
+  options.stall_ms = 20;
+  options.renew_ms = 40;
+  options.renew_limit_ms = 300;
+  options.lease = [&](bool renew) {
+    ++(renew ? renewed : looked);
+    return LeaseState::kHeld;
+  };
+  options.give_up_lease = [] { ADD_FAILURE() << "it was held all the time"; };
+  Keeper keeper(loop, std::move(options));
+  int renewed_in_time = 0;
+  auto body = [&]() -> Task<void> {
+    for (int i = 0; i < 10; ++i) co_await sleep_for(milliseconds(5));
+    EXPECT_EQ(renewed + looked, 0);  // the loop does that itself
+    hold_until([&] { return looked >= 2; });
+    renewed_in_time = renewed;
+    co_await sleep_for(milliseconds(1));
+  };
+  loop.run(body());
+  EXPECT_GE(renewed_in_time, 1);
+  EXPECT_LE(renewed_in_time, 8);  // 300 ms are over then
+  EXPECT_EQ(keeper.stats().renewals, static_cast<uint64_t>(renewed_in_time));
+  EXPECT_THAT(lines_->with("lease is not renewed any more"), HasSubstr("the loop is held for"));
+}
+
+TEST_F(KeeperTest, ALeaseThatIsGoneIsGivenUpBeforeAnotherTaskGoesOn) {
+  EventLoop loop;
+  bool given_up = false, before_others = false, held = false;
+  std::atomic<bool> told{false};
+  KeeperOptions options;
+  options.stall_ms = 20;
+  options.renew_ms = 40;
+  options.lease = [&](bool) {
+    told = true;
+    return LeaseState::kGone;
+  };
+  options.give_up_lease = [&] { given_up = true; };
+  Keeper keeper(loop, std::move(options));
+  auto body = [&](TaskGroup& group) -> Task<void> {
+    group.start([&]() -> Task<void> {
+      // Once it was told, the keeper has posted it when it looks again.
+      held = hold_until([&] { return told.load(); }) &&
+             hold_until([&] { return keeper.stats().longest_stall_ns > 200'000'000; });
+      co_return;
+    });
+    // Ready already, and in the same turn as the one that holds the loop.
+    group.start([&]() -> Task<void> {
+      before_others = given_up;
+      co_return;
+    });
+    co_return;
+  };
+  loop.run(with_group(body));
+  EXPECT_TRUE(held);
+  EXPECT_TRUE(before_others);
+}
+
 }  // namespace
 }  // namespace weft

@@ -528,6 +528,7 @@ class NoStarter final : public JobStarter {
  public:
   void before_take(TakeRequest&) override {}
   void on_taken_readers(std::vector<RemoteReaders>) override {}
+  bool runs(const Token&) const override { return false; }
   void start(v1::Job) override {}
   void after_take() override {}
 };

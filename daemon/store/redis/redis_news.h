@@ -31,7 +31,8 @@ class RedisNews final : private TurnEndHook {
             const std::string& name, RedisConnectionOptions options, std::string prefix, Get get);
 
   void set_listener(StoreListener* listener) { listener_ = listener; }
-  // From now on this process is `self`. REQUIRES: called before run().
+  // From now on this process is `self`. Said before run(), and when the lease was lost: what is
+  // still told to the one before is heard too, and all that is followed is told again.
   void set_self(Incarnation self);
   // The other connection has just been let in.
   void on_connected() { again_.set(); }

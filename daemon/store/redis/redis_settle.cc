@@ -202,7 +202,7 @@ Task<Status> RedisStore::settle_part(std::vector<Settlement>& settlements, size_
   command.add(static_cast<int64_t>(take_seq_ + 1)).add(static_cast<int64_t>(want));
   command.add(static_cast<int64_t>(options_.take_bytes)).add(take.worker_name);
   command.add(take.suspect ? "1" : "0").add(joined(take.types));
-  command.add(leased_ && take.worker == self_ ? "1" : "0");
+  command.add(needs_lease_ ? "1" : "0");
   command.add(static_cast<int64_t>(take.type_room.size()));
   for (const TypeRoom& room : take.type_room) {
     command.add(room.type).add(static_cast<int64_t>(room.jobs));
@@ -222,7 +222,7 @@ Task<Status> RedisStore::settle_part(std::vector<Settlement>& settlements, size_
     took(*reply, take, taken);
     const std::string& ending = (*reply)[7].text();
     if (ending == "l") {
-      lease_gone_.set();
+      workers_.look_soon();
     } else {
       ++take_seq_;
     }

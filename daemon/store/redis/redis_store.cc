@@ -55,6 +55,7 @@ RedisStore::RedisStore(RedisServer server, RedisFacts facts, StoreOptions option
       self_hex_(to_hex(self_)),
       random_(make_id_source(options)),
       connection_(server_, "weft " + options.worker_name, connection_options(options)),
+      needs_lease_(!(options.self == Incarnation())),
       room_(options.queue_ops),
       room_bytes_(options.queue_bytes),
       answer_bytes_(options.read_bytes),
@@ -69,7 +70,10 @@ RedisStore::RedisStore(RedisServer server, RedisFacts facts, StoreOptions option
             connection_options(options), prefix_,
             [this](std::string job_id) { return get(std::move(job_id), false); }) {
   news_.set_self(self_);
-  connection_.set_on_connected([this] { news_.on_connected(); });
+  connection_.set_on_connected([this] {
+    workers_.on_connected();
+    news_.on_connected();
+  });
 }
 
 RedisStore::~RedisStore() = default;
@@ -108,6 +112,8 @@ StoreStats RedisStore::stats() const {
   stats.commands = connection.commands;
   stats.pushes += news_.stats().pushes;
   stats.refusals = std::move(connection.refusals);
+  stats.lease_losses = workers_.lease_losses();
+  stats.leases_expired = workers_.leases_expired();
   return stats;
 }
 
@@ -115,15 +121,27 @@ Task<void> RedisStore::close() {
   own_loop_.enter();
   co_await news_.said();
   co_await tasks_.join();
+  co_await workers_.leave();
   work_timer_.stop();
 }
 
 Task<void> RedisStore::run() {
+  own_loop_.enter();
   auto body = [this](TaskGroup& group) -> Task<void> {
+    group.start([this] { return connection_.run(); }).set_name("store: connection");
     group.start([this] { return news_.run(); }).set_name("store: news");
-    co_await connection_.run();
+    co_await workers_.run();
   };
   co_await with_group(body);
+}
+
+void RedisStore::become(Incarnation next) {
+  self_ = next;
+  self_hex_ = to_hex(next);
+  leased_ = false;
+  running_.clear();
+  news_.set_self(next);
+  if (listener_ != nullptr) listener_->on_lease_lost(next);
 }
 
 RedisCommand RedisStore::begin_call(const RedisScript& script) const {

@@ -5,6 +5,7 @@
 
 #include <absl/container/flat_hash_map.h>
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -20,6 +21,7 @@
 #include <weft/store/redis/redis_record.h>
 #include <weft/store/redis/redis_reply.h>
 #include <weft/store/redis/redis_sync.h>
+#include <weft/store/redis/redis_workers.h>
 #include <weft/store/store.h>
 
 namespace weft {
@@ -68,9 +70,18 @@ class RedisStore final : public Store, private TurnEndHook {
   Task<StatusOr<size_t>> sweep(size_t max_items) override;
 
   bool shared() const override { return true; }
+  void set_description(std::function<v1::Worker()> describe) override {
+    workers_.set_description(std::move(describe));
+  }
+  Task<StatusOr<std::vector<v1::Worker>>> workers() override { return workers_.list(); }
+  Task<StatusOr<std::vector<Token>>> held() override { return workers_.held(); }
+  LeaseState look_at_lease(bool renew) override { return workers_.look(renew); }
+  void give_up_lease() override { workers_.give_up_lease(); }
   Task<void> run() override;
 
  private:
+  friend class RedisWorkers;
+
   // A job that was taken here and has not been settled: what on_finished() tells of it, without the
   // payload, so that a settlement brings nothing back.
   struct Running {
@@ -97,6 +108,9 @@ class RedisStore final : public Store, private TurnEndHook {
   using SubmitBatch = RedisBatch<v1::JobSpec, StatusOr<Submitted>>;
   using AppendBatch = RedisBatch<Append, Status>;
   using ProgressBatch = RedisBatch<std::pair<Token, v1::Progress>, Status>;
+
+  // The lease is lost, and the jobs of this process with it: from now on it is `next`.
+  void become(Incarnation next);
 
   // ---- calls (redis_store.cc)
 
@@ -165,9 +179,9 @@ class RedisStore final : public Store, private TurnEndHook {
   Status admission_;
 
   RedisConnection connection_;
-  // A take without this process's lease gets nothing, and sets lease_gone_.
+  const bool needs_lease_;  // to take: a take without one gets nothing
   bool leased_ = false;
-  Event lease_gone_;
+  RedisWorkers workers_{*this};
 
   Semaphore room_;
   Semaphore room_bytes_;

@@ -26,8 +26,14 @@
 --   P held:INC          set     ids: what a process runs (a small hash would be searched for each)
 --   P touched           set     ids of running jobs whose records are not as their workers got them
 --   P took:INC          string  the last take_seq and the ids that take got, with spaces between
---   P workers           hash    INC -> beat in microseconds, a space, serialized v1.Worker
---   P dead:INC          hash    job id -> attempt requeued from a process given up; 1 hour
+--   P workers           hash    INC -> beat in microseconds, a space, serialized v1.Worker. Without
+--                               an entry here a process has no lease
+--   P leases            zset    INC by the microsecond its lease ends; also those given up, for as long
+--                               as there is something of theirs
+--   P dead:INC          hash    job id -> attempt requeued from a process given up, if that counted
+--                               as a crash, and '' -> whether it ran a suspect; 1 hour
+--   P foreign           hash    type of queued jobs that no live process has a handler for -> since
+--                               which microsecond
 --   P idle              hash    INC -> its types, each between newlines (empty: any): it waits for
 --                               work, and whoever brings some removes it and publishes "w" to it
 --   P watch             hash    job id -> who follows its stream: 48 bytes each, ">c16I4I4I8I8" of

@@ -28,10 +28,23 @@ struct ReadOptions {
   int64_t deadline_ms() const { return to_ms(deadline_s); }
 };
 
+// A queued job of a type that nobody runs waits in vain: its submitter may have misspelt it, or the
+// worker for it may be down.
+void warn_of_type(Client& client, const std::string& type) {
+  const StatusOr<v1::ListWorkersResponse> answer = client.workers();
+  if (!answer.ok()) return;  // what was asked for is shown all the same
+  for (const v1::Worker& worker : answer->workers()) {
+    if (std::ranges::find(worker.types(), type) != worker.types().end()) return;
+  }
+  std::fprintf(stderr, "weft: no live worker for this type: '%s' waits until one has a handler\n",
+               type.c_str());
+}
+
 int get(const Globals& globals, const ReadOptions& options) {
   Client client(globals.client_options());
   StatusOr<v1::Job> job = client.get(options.id);
   if (!job.ok()) return report(job.status());
+  if (job->state() == v1::JOB_STATE_QUEUED) warn_of_type(client, job->spec().type());
   Output out;
   out.add(globals.output() == Format::kTable ? job_table(*job)
                                              : document(job_json(*job), globals.output()));

@@ -1,6 +1,7 @@
 // weft worker list, weft worker dump.
 #include <google/protobuf/util/time_util.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <memory>
 
@@ -20,6 +21,11 @@ nlohmann::ordered_json worker_json(const v1::Worker& worker) {
   json["version"] = worker.version();
   json["start_time"] = TimeUtil::ToString(worker.start_time());
   json["store"] = worker.store();
+  json["host"] = worker.host();
+  json["role"] = worker.role();
+  json["queues"] = nlohmann::ordered_json::array();
+  for (const std::string& queue : worker.queues()) json["queues"].push_back(queue);
+  if (worker.has_last_heard()) json["last_heard"] = TimeUtil::ToString(worker.last_heard());
   json["types"] = nlohmann::ordered_json::array();
   for (const std::string& type : worker.types()) json["types"].push_back(type);
   json["slots"] = worker.slots();
@@ -39,10 +45,23 @@ nlohmann::ordered_json worker_json(const v1::Worker& worker) {
   return json;
 }
 
+// How long ago the store has heard of it; this machine's clock may differ from the store's.
+std::string heard(const v1::Worker& worker) {
+  if (!worker.has_last_heard()) return "-";
+  const int64_t ago_ms =
+      TimeUtil::DurationToMilliseconds(TimeUtil::GetCurrentTime() - worker.last_heard());
+  char text[32];
+  std::snprintf(text, sizeof text, "%.1f s",
+                static_cast<double>(std::max<int64_t>(ago_ms, 0)) / 1000);
+  return text;
+}
+
 std::string table_line(const v1::Worker& worker) {
   char line[512];
-  std::snprintf(line, sizeof line, "%-28s %6llu of %-8llu %9llu %9llu %11llu %9llu %9.1f %8.1f",
-                worker.name().c_str(), static_cast<unsigned long long>(worker.slots_used()),
+  std::snprintf(line, sizeof line,
+                "%-28s %-9s %8s %6llu of %-8llu %9llu %9llu %11llu %9llu %9.1f %8.1f",
+                worker.name().c_str(), worker.role().c_str(), heard(worker).c_str(),
+                static_cast<unsigned long long>(worker.slots_used()),
                 static_cast<unsigned long long>(worker.slots()),
                 static_cast<unsigned long long>(worker.resident_jobs()),
                 static_cast<unsigned long long>(worker.jobs_queued()),
@@ -60,8 +79,9 @@ int list(const Globals& globals) {
   Output out;
   if (globals.output() == Format::kTable) {
     char head[256];
-    std::snprintf(head, sizeof head, "%-28s %-18s %9s %9s %11s %9s %9s %8s", "NAME", "  SLOTS USED",
-                  "RESIDENT", "QUEUED", "SUCCEEDED", "DEAD", "CPU S", "MEM MIB");
+    std::snprintf(head, sizeof head, "%-28s %-9s %8s %-18s %9s %9s %11s %9s %9s %8s", "NAME",
+                  "ROLE", "HEARD", "  SLOTS USED", "RESIDENT", "QUEUED", "SUCCEEDED", "DEAD",
+                  "CPU S", "MEM MIB");
     out.add_line(head);
     for (const v1::Worker& worker : answer->workers()) out.add_line(table_line(worker));
     return out.finish();

@@ -155,6 +155,31 @@ void Metrics::add_store(MetricFamilies& families) const {
   families.counter("weft_store_stale_tokens_total",
                    "Operations refused because another attempt has the job.",
                    number(stats.stale_tokens));
+  if (sources_.store->shared()) add_shared_store(families, stats);
+}
+
+void Metrics::add_shared_store(MetricFamilies& families, const StoreStats& stats) const {
+  families.counter("weft_store_connects_total",
+                   "Connections to the store's server that have begun.", number(stats.connects));
+  families.counter("weft_store_timeouts_total",
+                   "Those that were closed because an answer did not come.",
+                   number(stats.timeouts));
+  families.counter("weft_store_commands_total", "Commands sent to it.", number(stats.commands));
+  families.counter("weft_store_pushes_total", "News received from other processes through it.",
+                   number(stats.pushes));
+  for (const auto& [kind, count] : stats.refusals) {
+    families.counter("weft_store_refusals_total", "Commands that it refused, by its word.",
+                     number(count), {{"kind", kind}});
+  }
+  families.counter("weft_leases_lost_total",
+                   "Times this process was given up by others while it was alive.",
+                   number(stats.lease_losses));
+  families.counter("weft_leases_expired_total",
+                   "Processes that were given up by this one, and whose jobs were queued again.",
+                   number(stats.leases_expired));
+  families.counter("weft_keeper_renewals_total",
+                   "Renewals of the lease while a task held the loop.",
+                   number(sources_.keeper->stats().renewals));
 }
 
 void Metrics::add_calls(MetricFamilies& families) const {

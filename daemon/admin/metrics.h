@@ -70,6 +70,7 @@ class Metrics final : public prometheus::Collectable {
   void add_loop(MetricFamilies& families) const;
   void add_streams(MetricFamilies& families) const;
   void add_store(MetricFamilies& families) const;
+  void add_shared_store(MetricFamilies& families, const StoreStats& stats) const;
   void add_calls(MetricFamilies& families) const;
   void add_admin(MetricFamilies& families) const;
 

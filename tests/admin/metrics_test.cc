@@ -11,6 +11,7 @@
 #include "daemon/admin/pages.h"
 #include "daemon/admin/process_metrics.h"
 #include "tests/support/coro_test.h"
+#include "tests/support/store_wrapper.h"
 
 namespace weft {
 namespace {
@@ -169,6 +170,50 @@ CORO_TEST(Metrics, OfAnIdleProcessAreCompleteAndNamedAsTheyShould) {
     EXPECT_THAT(text, Not(HasSubstr("weft_slots_used"))) << "no worker, none in use";
   }
   Task<void> close = (*store)->close();
+  co_await close;
+}
+
+// A store that a server keeps for many daemons.
+class ServedStore final : public testing::StoreWrapper {
+ public:
+  using StoreWrapper::StoreWrapper;
+  bool shared() const override { return true; }
+  StoreStats stats() const override {
+    StoreStats stats = inner->stats();
+    stats.connects = 2;
+    stats.timeouts = 1;
+    stats.refusals = {{"OOM", 3}, {"LOADING", 4}};
+    stats.lease_losses = 5;
+    stats.leases_expired = 6;
+    return stats;
+  }
+};
+
+CORO_TEST(Metrics, OfASharedStoreTellOfItsServerAndOfLeases) {
+  ServedStore store(*open_store("memory:"));
+  {
+    Executor executor;
+    StreamHub hub(store);
+    MetricSources sources;
+    sources.store = &store;
+    sources.hub = &hub;
+    sources.executor = &executor;
+    const Keeper keeper(*EventLoop::current(), {.stall_ms = 100'000'000'000});
+    sources.keeper = &keeper;
+    sources.calls = [] { return CallMetrics(); };
+    sources.admin = [] { return HttpServerStats(); };
+    sources.log_lines_dropped = [] { return uint64_t{0}; };
+    const Metrics metrics(std::move(sources));
+    const std::string text = prometheus::TextSerializer().Serialize(metrics.Collect());
+    for (const char* line :
+         {"weft_store_connects_total 2\n", "weft_store_timeouts_total 1\n",
+          "weft_store_refusals_total{kind=\"OOM\"} 3\n",
+          "weft_store_refusals_total{kind=\"LOADING\"} 4\n", "weft_leases_lost_total 5\n",
+          "weft_leases_expired_total 6\n", "weft_keeper_renewals_total 0\n"}) {
+      EXPECT_THAT(text, HasSubstr(line));
+    }
+  }
+  Task<void> close = store.close();
   co_await close;
 }
 

@@ -68,7 +68,8 @@ class RedisSubject final : public Subject {
     for (std::string name; std::getline(names, name);) {
       name.erase(0, prefix.size());
       const bool stays = name == "layout" || name == "age" || name == "totals" ||
-                         name == "workers" || name == "idle" || name.starts_with("took:");
+                         name == "workers" || name == "leases" || name == "idle" ||
+                         name.starts_with("took:");
       if (!stays) left += " " + name;
     }
     return left;

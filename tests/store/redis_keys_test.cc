@@ -109,8 +109,8 @@ Task<void> run_one_of_everything(Harness& h, v1::JobSpec spec) {
 
 // What stays while the store is used at all: counters, and what a live process says of itself.
 void expect_no_job_left(RedisProcess& redis) {
-  EXPECT_THAT(own_keys(redis),
-              Each(AnyOf("layout", "age", "totals", "workers", "idle", StartsWith("took:"))));
+  EXPECT_THAT(own_keys(redis), Each(AnyOf("layout", "age", "totals", "workers", "leases", "idle",
+                                          StartsWith("took:"))));
 }
 
 Task<void> forgets_jobs_without_retention(Harness& h, RedisProcess& redis) {

@@ -78,7 +78,7 @@ std::string Node::metrics() const {
 }
 
 Node& Cluster::add(const std::string& role, std::vector<std::string> arguments) {
-  arguments.insert(arguments.end(), {"--lease", std::to_string(kLease.count()), "--log-level",
+  arguments.insert(arguments.end(), {"--lease", std::to_string(lease_.count()), "--log-level",
                                      "warn", "--grace", "0"});
   nodes_.push_back(std::make_unique<Node>(store_, role, std::move(arguments)));
   nodes_.back()->start();

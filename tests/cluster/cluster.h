@@ -58,10 +58,12 @@ class Node {
 // Thread: one, which outlives it. Lifetime: the destructor kills all of them.
 class Cluster {
  public:
-  // Its leases last so long that a machine under load keeps them, and a test need not wait long.
-  static constexpr std::chrono::milliseconds kLease{2000};
+  // So long that a machine under load keeps it, and a test need not wait long for its end.
+  static constexpr std::chrono::seconds kLease{2};
+  static constexpr std::chrono::seconds kDefaultLease{15};
 
-  explicit Cluster(std::string store) : store_(std::move(store)) {}
+  explicit Cluster(std::string store, std::chrono::seconds lease = kLease)
+      : store_(std::move(store)), lease_(lease) {}
 
   // Starts one; it stays where it is.
   Node& add(const std::string& role, std::vector<std::string> arguments = {});
@@ -79,6 +81,7 @@ class Cluster {
 
  private:
   const std::string store_;
+  const std::chrono::seconds lease_;
   std::deque<std::unique_ptr<Node>> nodes_;
   std::set<pid_t> excused_;
 };

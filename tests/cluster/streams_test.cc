@@ -55,7 +55,7 @@ class Streams : public ::testing::Test {
 };
 
 TEST_F(Streams, AreReadThroughFrontEndsThatDie) {
-  constexpr int kChunks = 2000;
+  constexpr int kChunks = 1200;
   Client to_b = client_of(*b_);
   Client to_c = client_of(*c_);
   const std::string id = submit(to_b, "{\"to\":" + std::to_string(kChunks) + ",\"delay_ms\":1}",
@@ -80,6 +80,35 @@ TEST_F(Streams, AreReadThroughFrontEndsThatDie) {
   EXPECT_EQ(job->attempt(), 1u);
   std::printf("counts: %d chunks through B, %d through C after the kill of B; missing 0, twice 0\n",
               at_b, kChunks - at_b);
+}
+
+// The worker dies, not the front end: the reader stays and is told of the next attempt.
+TEST_F(Streams, GoOnWithTheNextAttemptWhenTheirWorkerDies) {
+  constexpr int kChunks = 600;
+  Client client = client_of(*b_);
+  const std::string id = submit(client, "{\"to\":" + std::to_string(kChunks) + ",\"delay_ms\":2}",
+                                v1::STREAM_POLICY_RUN);
+  int next = 1;
+  ResultStream stream = client.watch({.job_id = id});
+  read(stream, kChunks / 4, &next);
+  cluster_.add("worker");
+  cluster_.kill(*worker_);
+  uint64_t attempt = 1;
+  bool ended = false;
+  while (!ended) {
+    const auto event = stream.next();
+    ASSERT_TRUE(event.ok() && event->has_value()) << event.status();
+    if ((*event)->has_attempt_started()) {
+      attempt = (*event)->attempt_started().attempt();
+      next = 1;
+    }
+    for (const std::string& chunk : (*event)->chunks().data()) {
+      ASSERT_EQ(chunk, std::to_string(next++));
+    }
+    ended = (*event)->has_finished();
+  }
+  EXPECT_EQ(attempt, 2u);
+  EXPECT_EQ(next, kChunks + 1);
 }
 
 TEST_F(Streams, CreditSendsAndCancelReachTheWorkerFromAnyFrontEnd) {

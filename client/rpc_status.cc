@@ -60,7 +60,9 @@ Status status_from_grpc(const grpc::Status& status, const std::string& server) {
                            "time");
   }
   if (code == StatusCode::kUnimplemented && message.empty()) {
-    return make_status(code, "the server at " + server + " does not serve weft.v1: is it a weftd?");
+    return make_status(code, "the server at " + server +
+                                 " does not serve this: is it a weftd, "
+                                 "and one that takes jobs (not --role worker)?");
   }
   return make_status(code, message);
 }

@@ -98,6 +98,8 @@ TEST(Kills, WhatADeadWorkerRanRunsElsewhereWithinALeaseAndASecond) {
   const auto running = client.list(all);
   ASSERT_TRUE(running.ok()) << running.status();
   EXPECT_EQ(running->jobs_size(), 40);
+  // One that has nothing to do with them shows them as well.
+  EXPECT_TRUE(eventually([&] { return front.metric("weft_jobs{state=\"running\"}") == 40; }));
   EXPECT_EQ(cluster.sum("weft_leases_expired_total"), 1) << "one of them has taken over";
   for (const auto& [id, runs] : journal.read()) {
     EXPECT_EQ(runs[1].attempt, 2u);

@@ -118,6 +118,7 @@ Task<bool> RedisWorkers::renew() {
     std::lock_guard lock(mutex_);
     looked_at_ = store_.self_hex_;
   }
+  store_.keep_counts((*answer)[2]);  // one that does nothing else shows them, too
   note_late(*answer, asked_ns);
   co_return true;
 }
@@ -125,7 +126,7 @@ Task<bool> RedisWorkers::renew() {
 void RedisWorkers::note_late(const RedisReply& answer, int64_t asked_ns) {
   std::map<std::string, Late> late;
   const int64_t now_us = answer[1].integer();
-  for (size_t i = 2; i + 1 < answer.size(); i += 2) {
+  for (size_t i = 3; i + 1 < answer.size(); i += 2) {
     const std::string& inc = answer[i].text();
     Late one;
     one.end_us = answer[i + 1].integer();

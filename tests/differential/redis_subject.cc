@@ -17,6 +17,7 @@ namespace {
 constexpr int64_t kYear_ms = 365LL * 24 * 3600 * 1000;
 constexpr std::chrono::milliseconds kLook(5);
 constexpr int kLooks = 10'000;
+constexpr int kOpens = 5;
 
 class RedisSubject final : public Subject {
  public:
@@ -34,9 +35,11 @@ class RedisSubject final : public Subject {
       options.renew_ms = kYear_ms / 4;
       const std::string url = "redis://127.0.0.1:" + std::to_string(proxies_[process]->port());
       StatusOr<std::unique_ptr<Store>> store = open_store(url, options);
-      EXPECT_TRUE(store.ok()) << store.status();
-      if (store.ok()) stores_[process] = *std::move(store);
-      if (stores_[process] != nullptr) stores_[process]->set_listener(&told);
+      // A machine with too much to do may keep the proxy waiting.
+      for (int tries = 1; !store.ok() && tries < kOpens; ++tries) store = open_store(url, options);
+      if (!store.ok()) throw std::runtime_error(store.status().ToString());
+      stores_[process] = *std::move(store);
+      stores_[process]->set_listener(&told);
     }
   }
 

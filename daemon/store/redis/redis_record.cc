@@ -18,6 +18,7 @@ constexpr int64_t kMicrosecond_ns = 1000;
 constexpr uint8_t kFlagCancel = 1;
 constexpr size_t kFlagsAt = 9;
 constexpr size_t kRetentionAt = 63;
+constexpr size_t kLastAt = 79;
 
 template <typename Number>
 void put(std::string& out, Number number) {
@@ -200,6 +201,11 @@ bool apply_record(std::string_view record, v1::Job& job) {
 
 std::string_view from_flags(std::string_view record) {
   return record.size() < kFlagsAt ? std::string_view() : record.substr(kFlagsAt);
+}
+
+void set_last_sequence(std::string& from_flags, uint64_t last) {
+  if (from_flags.size() < kLastAt - kFlagsAt + sizeof last) return;
+  from_flags.replace(kLastAt - kFlagsAt, sizeof last, to_bytes(last));
 }
 
 int64_t retention_of(std::string_view record) {

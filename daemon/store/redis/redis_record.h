@@ -46,6 +46,7 @@ StatusOr<v1::Job> to_job(const RedisReply& record, const RedisReply& spec,
 // What stays of a running job's record until it ends, unless something happens to the job.
 std::string_view from_flags(std::string_view record);
 int64_t retention_of(std::string_view record);  // in milliseconds
+void set_last_sequence(std::string& from_flags, uint64_t last);
 // DATA_LOSS, with what to do.
 Status damaged_job(std::string_view what);
 

@@ -159,7 +159,9 @@ void RedisStore::add_settlements(RedisCommand& command, Incarnation worker,
   known.reserve(end - begin);
   for (size_t i = begin; i < end; ++i) {
     const Running* job = running(settlements[i].token);
-    const bool groupable = job != nullptr && job->worker == worker;
+    // What is not known any more, or has a gap, is left to the script.
+    const bool groupable = job != nullptr && job->worker == worker && !job->record.empty() &&
+                           settlements[i].last_sequence <= job->job.last_sequence();
     known.emplace_back(job,
                        groupable ? groups.number(job->job.spec().queue(), job->retention_ms) : 0);
   }
@@ -179,11 +181,12 @@ void RedisStore::add_settlements(RedisCommand& command, Incarnation worker,
     const auto [job, group] = known[i - begin];
     command.add(group != 0 ? job->record : std::string(2, '\0') + token_bytes(settlement.token));
     char follows = 0;
-    if (settlement.last_sequence > 0) follows |= kLastFollows;
+    const bool last_follows = group == 0 && settlement.last_sequence > 0;
+    if (last_follows) follows |= kLastFollows;
     if (!outcome.empty()) follows |= kOutcomeFollows;
     if (settlement.progress) follows |= kProgressFollows;
     std::string how{static_cast<char>(settlement.state), static_cast<char>(group), follows};
-    if (settlement.last_sequence > 0) how += to_bytes(settlement.last_sequence);
+    if (last_follows) how += to_bytes(settlement.last_sequence);
     command.add(how);
     if (!outcome.empty()) command.add(outcome);
     if (settlement.progress) command.add(settlement.progress->SerializeAsString());

@@ -39,12 +39,18 @@ Task<void> RedisStore::send_appends(AppendBatch::Entries entries) {
       co_await call(redis_scripts::append, std::move(command), entries.size());
   for (size_t i = 0; i < entries.size(); ++i) {
     const Append& append = entries[i].item;
+    Running* job = running(append.token);
     if (!reply.ok()) {
+      if (job != nullptr) job->record.clear();  // it may be there
       entries[i].answer(unavailable(reply.status()));
       continue;
     }
     const int64_t last = (*reply)[i].integer();
     if (last >= 0) {
+      if (job != nullptr) {
+        job->job.set_last_sequence(static_cast<uint64_t>(last));
+        set_last_sequence(job->record, static_cast<uint64_t>(last));
+      }
       entries[i].answer(absl::OkStatus());
     } else if (last == kStale) {
       entries[i].answer(stale(append.token));

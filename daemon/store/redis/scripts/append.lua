@@ -52,14 +52,11 @@ for at = 3, #ARGV, 3 do
   end
   answers[#answers + 1] = answer
 end
-local changed, touched = {}, {}
+-- The caller keeps up with it, so the records are not touched: see settle_and_take.
+local changed = {}
 for id, record in pairs(records) do
-  touched[#touched + 1] = id
   changed[#changed + 1] = id
   changed[#changed + 1] = record
 end
-if #changed > 0 then
-  call('HSET', P .. 'job', unpack(changed))
-  touch(unpack(touched))
-end
+if #changed > 0 then call('HSET', P .. 'job', unpack(changed)) end
 return answers

@@ -52,9 +52,12 @@ for at = 3, #ARGV, 3 do
   end
   answers[#answers + 1] = answer
 end
--- The caller keeps up with it, so the records are not touched: see settle_and_take.
-local changed = {}
+-- A caller that runs the job keeps up with it; for others the record is touched.
+local changed, runs_here = {}, {}
 for id, record in pairs(records) do
+  local worker = sub(record, 12, 27)
+  if runs_here[worker] == nil then runs_here[worker] = hex(worker) == self end
+  if not runs_here[worker] then touch(id) end
   changed[#changed + 1] = id
   changed[#changed + 1] = record
 end

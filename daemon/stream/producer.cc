@@ -192,6 +192,13 @@ void ProducerImpl::on_refused(const Status& why) {
   scope_.cancel(CancelReason::kLeaseLost);
 }
 
+void ProducerImpl::on_lost(uint64_t last_stored) {
+  const ChunkBlock* unsaid = in_flight_ != nullptr ? in_flight_.get() : open_.get();
+  const uint64_t said = unsaid != nullptr ? unsaid->first_sequence - 1 : last_;
+  // What was sent is kept nowhere else: nothing could be appended, and flush() would wait for ever.
+  if (said > last_stored) on_refused(check_no_gap(token_.job_id, last_stored, last_));
+}
+
 void ProducerImpl::fail(Status why) {
   failed_ = std::move(why);
   scope_.cancel(CancelReason::kSiblingFailed);

@@ -38,6 +38,8 @@ class ProducerImpl final : public ListNode<ProducerImpl>, private Timer {
   ChunkBlockPtr next_block();
   void on_stored(const ChunkBlock& block);
   void on_refused(const Status& why);
+  // The store has the stream up to there only, which may be less than it had accepted.
+  void on_lost(uint64_t last_stored);
   void abandon();
   // The stream can hold no more: ends the attempt.
   void fail(Status why);

@@ -143,6 +143,7 @@ void StreamState::rewind(const v1::Job& job, uint64_t last_kept) {
   attempt_sequence = job.attempt_sequence();
   finished.reset();
   finished_attempt_ = 0;
+  if (producer != nullptr) producer->on_lost(job.last_sequence());
   std::vector<Reader*> misled;
   readers_.for_each([&](Reader& reader) {
     reader.rewound = true;

@@ -275,6 +275,47 @@ CORO_TEST(News, AReaderThatIsAheadOfARestoredStoreIsToldSo) {
   co_await with_hub({}, body, std::move(store));
 }
 
+// Its chunks are kept nowhere else, so it must not wait for them to be stored.
+CORO_TEST(News, AnAttemptWhoseChunksTheStoreHasLostIsRefused) {
+  auto store = std::make_unique<Forgetful>(*open_store("memory:"));
+  Forgetful* memory = store.get();
+  auto body = [memory](testing::StreamBed& bed, TaskGroup& group) -> Task<void> {
+    auto attempt = co_await bed.start();
+    auto reader = co_await bed.watch(attempt->token.job_id);
+    push_numbers(*attempt->producer, 10);
+    co_await settle_down();
+    memory->last = 6;
+    bed.hub.on_resync();
+    co_await settle_down();
+    std::optional<Status> flushed;
+    group.start([&]() -> Task<void> { flushed = co_await attempt->producer->flush(); });
+    co_await settle_down();
+    WEFT_ASSERT(flushed.has_value());
+    EXPECT_EQ(flushed->code(), StatusCode::kFailedPrecondition);
+    EXPECT_THAT(flushed->message(), HasSubstr("has chunks up to 6 but yielded 10"));
+  };
+  co_await with_hub({}, body, std::move(store));
+}
+
+// What is still on its way goes on behind what the store has.
+CORO_TEST(News, AnAttemptWhoseChunksAreUnderWayIsNotRefused) {
+  auto store = std::make_unique<Forgetful>(*open_store("memory:"));
+  Forgetful* memory = store.get();
+  auto body = [memory](testing::StreamBed& bed, TaskGroup&) -> Task<void> {
+    auto attempt = co_await bed.start();
+    auto reader = co_await bed.watch(attempt->token.job_id);
+    push_numbers(*attempt->producer, 10);
+    co_await settle_down();
+    memory->attempt_sequence = 8;  // found out, though all chunks are there
+    bed.hub.on_resync();
+    push_numbers(*attempt->producer, 20);
+    co_await settle_down();
+    const Status flushed = co_await attempt->producer->flush();
+    EXPECT_TRUE(flushed.ok()) << flushed;
+  };
+  co_await with_hub({}, body, std::move(store));
+}
+
 CORO_TEST(News, AStoreThatWroteOnAfterItWasRestoredIsFoundOut) {
   auto store = std::make_unique<Forgetful>(*open_store("memory:"));
   Forgetful* memory = store.get();

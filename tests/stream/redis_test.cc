@@ -35,14 +35,17 @@ void expect_numbers(const Read& got, uint64_t last) {
   }
 }
 
-Task<uint64_t> run_as_far_as_it_may(Producer* producer, uint64_t last) {
+// Runs to `expected`, however long the news take that let it; and then not beyond.
+Task<void> expect_runs_to(Producer* producer, uint64_t expected) {
+  const auto as_far_as_it_may = [producer] {
+    push_numbers(*producer, 100'000);
+    return producer->last_sequence();
+  };
+  co_await comes_true([&] { return as_far_as_it_may() >= expected; });
   for (int quiet = 0; quiet < 50; ++quiet) {
-    const uint64_t before = producer->last_sequence();
-    push_numbers(*producer, last);
-    if (producer->last_sequence() != before) quiet = 0;
+    EXPECT_EQ(as_far_as_it_may(), expected);
     co_await sleep_for(std::chrono::milliseconds(1));
   }
-  co_return producer->last_sequence();
 }
 
 TEST(RedisStreams, ALongStreamIsReadElsewhereAsItIsWritten) {
@@ -121,24 +124,20 @@ TEST(RedisStreams, TheWindowReachesTheGenerator) {
   auto body = [](RedisProcesses& p, TaskGroup&) -> Task<void> {
     auto attempt = co_await p.worker.start(v1::STREAM_POLICY_PAUSE);
     const std::string id = attempt->token.job_id;
-    const uint64_t alone = co_await run_as_far_as_it_may(&*attempt->producer, 100'000);
-    EXPECT_EQ(alone, 0u);
-    auto reader = co_await p.front.attach(id, 10);
     Producer* producer = &*attempt->producer;
-    const bool opened = co_await comes_true([&] { return !producer->must_wait(); });
-    EXPECT_TRUE(opened);
-    const uint64_t first = co_await run_as_far_as_it_may(producer, 100'000);
-    EXPECT_EQ(first, 10 + limits::kWindowChunks);
+    co_await expect_runs_to(producer, 0);
+    auto reader = co_await p.front.attach(id, 10);
+    co_await expect_runs_to(producer, 10 + limits::kWindowChunks);
     reader->set_credit(500);
-    const uint64_t second = co_await run_as_far_as_it_may(producer, 100'000);
-    EXPECT_EQ(second, 500 + limits::kWindowChunks);
+    co_await expect_runs_to(producer, 500 + limits::kWindowChunks);
     // What the worker did not hear of it asks for.
     co_await p.kill_news("worker");
     reader->set_credit(600);
-    const bool moved = co_await comes_true([&] { return !producer->must_wait(); });
-    EXPECT_TRUE(moved);
-    const uint64_t third = co_await run_as_far_as_it_may(producer, 100'000);
-    EXPECT_EQ(third, 600 + limits::kWindowChunks);
+    co_await expect_runs_to(producer, 600 + limits::kWindowChunks);
+    // There is room when its reader leaves, and nobody to run for.
+    reader->set_credit(10'000);
+    const bool opened = co_await comes_true([&] { return !producer->must_wait(); });
+    EXPECT_TRUE(opened);
     reader.reset();
     const bool closed = co_await comes_true([&] { return producer->must_wait(); });
     EXPECT_TRUE(closed);
@@ -152,8 +151,7 @@ TEST(RedisStreams, AReaderThatWasThereFirstComesWithTheTake) {
     auto reader = co_await p.front.attach(id, 7);
     auto attempt = co_await p.worker.take();
     EXPECT_TRUE(attempt->producer->has_room());
-    const uint64_t last = co_await run_as_far_as_it_may(&*attempt->producer, 100'000);
-    EXPECT_EQ(last, 7 + limits::kWindowChunks);
+    co_await expect_runs_to(&*attempt->producer, 7 + limits::kWindowChunks);
   };
   over_redis({}, {}, body);
 }
@@ -288,6 +286,35 @@ TEST(RedisStreams, NothingIsKeptOfReadersThatHaveLeft) {
         co_await comes_true([&] { return p.redis.command({"EXISTS", watch}) == "0"; });
     EXPECT_TRUE(still);
     EXPECT_EQ(p.redis.command({"KEYS", "*follows*"}), "");
+  };
+  over_redis({}, {}, body);
+}
+
+// They leave while all that is followed is told again, in pages.
+TEST(RedisStreams, ReadersThatLeaveWhileConnectionsComeBackAreNotToldAgain) {
+  auto body = [](RedisProcesses& p, TaskGroup&) -> Task<void> {
+    constexpr size_t kStreams = 10 * limits::kRedisScriptItems;
+    const std::string watch = "{weft:00}:watch";
+    std::vector<std::string> ids;
+    for (size_t i = 0; i < kStreams; ++i) ids.push_back("job-" + std::to_string(i));
+    for (const std::string& id : ids) p.front.store->follow(id, {.passive = 1});
+    const bool all = co_await comes_true(
+        [&] { return p.redis.command({"HLEN", watch}) == std::to_string(kStreams); });
+    EXPECT_TRUE(all);
+    co_await p.kill_news("front");
+    const bool lost = co_await comes_true([&] { return !p.front.store->stats().health.ok(); });
+    EXPECT_TRUE(lost);
+    for (size_t i = 0; i < kStreams; ++i) {
+      p.front.store->follow(ids[kStreams - 1 - i], StreamReaders());
+      if (i % 50 == 0) co_await sleep_for(std::chrono::milliseconds(1));
+    }
+    const bool gone =
+        co_await comes_true([&] { return p.redis.command({"EXISTS", watch}) == "0"; });
+    EXPECT_TRUE(gone);
+    // …and nothing is said of them later.
+    const bool healthy = co_await comes_true([&] { return p.front.store->stats().health.ok(); });
+    EXPECT_TRUE(healthy);
+    EXPECT_EQ(p.redis.command({"EXISTS", watch}), "0");
   };
   over_redis({}, {}, body);
 }

@@ -75,17 +75,21 @@ Task<void> RedisNews::keep_following() {
 // Also when there is nothing to follow: then the server has the script, and no later call needs two
 // tries and comes behind what was sent after it.
 Task<bool> RedisNews::follow_all() {
-  Streams all(follows_.begin(), follows_.end());
+  std::vector<std::string> ids;
+  ids.reserve(follows_.size());
+  for (const auto& [id, readers] : follows_) ids.push_back(id);
   size_t next = 0;
   do {
-    const size_t end = std::min(all.size(), next + limits::kRedisScriptItems);
-    Task<bool> call = tell_server(Streams(all.begin() + static_cast<ptrdiff_t>(next),
-                                          all.begin() + static_cast<ptrdiff_t>(end)),
-                                  false);
+    // Readers come and go while earlier pages are under way: what is said is what holds now.
+    Streams page;
+    for (; next < ids.size() && page.size() < limits::kRedisScriptItems; ++next) {
+      const auto known = follows_.find(ids[next]);
+      if (known != follows_.end()) page.emplace_back(known->first, known->second);
+    }
+    Task<bool> call = tell_server(std::move(page), false);
     const bool told = co_await call;
     if (!told) co_return false;
-    next = end;
-  } while (next < all.size());
+  } while (next < ids.size());
   co_return true;
 }
 

@@ -309,6 +309,22 @@ TEST(RedisConnection, HearsAChannelAgainAfterACut) {
   EXPECT_EQ(messages, (std::vector<std::string>{"one", "", "two"}));
 }
 
+TEST(RedisConnection, EndsTheConnectionThatWasLost) {
+  RedisProcess server({.tcp = true});
+  TcpProxy proxy(server.port());
+  with_redis("redis://127.0.0.1:" + std::to_string(proxy.port()), kNoPings,
+             [&](RedisConnection& redis) -> Task<void> {
+               co_await redis.wait_connected();
+               EXPECT_EQ(server.field("cmdstat_client|kill"), "");
+               proxy.cut();
+               const bool back = co_await comes_true([&] { return redis.stats().connects == 2; });
+               EXPECT_TRUE(back);
+               const std::string kills = server.field("cmdstat_client|kill");
+               EXPECT_TRUE(kills.starts_with("calls=1,")) << kills;
+               EXPECT_NE(kills.find("failed_calls=0"), std::string::npos) << kills;
+             });
+}
+
 TEST(RedisConnection, UsesTheDatabaseAndTheNameItWasGiven) {
   RedisProcess server;
   with_redis(server.url() + "?db=3", {}, [&](RedisConnection& redis) -> Task<void> {

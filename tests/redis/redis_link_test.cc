@@ -257,8 +257,8 @@ TEST(RedisLink, LeavesWhatDoesNotSpeakAsRedisDoes) {
       {"*2147483647\r\n", "does not speak as Redis does"},
       {"-ERR unknown command 'HELLO'\r\n", "does not know HELLO"},
       {"*2\r\n$4\r\nmode\r\n$8\r\nsentinel\r\n", "not a master"},
-      {hello + "+OK\r\n+PONG\r\n+MORE\r\n", "nobody asked"},
-      {hello + "+OK\r\n+PONG\r\n-ERR going away\r\n", "going away"},
+      {hello + "+OK\r\n+PONG\r\n+id=1\r\n+MORE\r\n", "nobody asked"},
+      {hello + "+OK\r\n+PONG\r\n+id=1\r\n-ERR going away\r\n", "going away"},
       {"*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n", "does not speak as Redis does"},
   };
   for (const auto& [answer, why] : cases) {

@@ -7,8 +7,10 @@
 #include <sstream>
 
 #include <weft/base/limits.h>
+#include <weft/runtime/combinators.h>
 #include <weft/runtime/sleep.h>
 #include <weft/runtime/task_group.h>
+#include <weft/store/redis/redis_record.h>
 #include <weft/store/redis/redis_store.h>
 
 #include "tests/store_contract/harness.h"
@@ -93,8 +95,10 @@ TEST(RedisStore, ATakeWhoseAnswerWasLostGivesTheSameJobsAgain) {
     EXPECT_EQ(lost.status().code(), StatusCode::kUnavailable) << lost.status();
     const bool back = co_await is_healthy(h.store());
     WEFT_ASSERT(back);
+    h.told.events.clear();
     const auto again = co_await take(h, 3);
     WEFT_ASSERT(again.ok());
+    EXPECT_THAT(h.told.events, ElementsAre("work")) << "there may be more by now";
     EXPECT_EQ(again->jobs.size(), 3u);
     for (const v1::Job& job : again->jobs) EXPECT_EQ(job.attempt(), 1u);
     const auto rest = co_await take(h, 3);
@@ -123,6 +127,64 @@ TEST(RedisStore, WhatALostTakeGotTooMuchIsReleased) {
     EXPECT_EQ(fewer->jobs.size(), 1u);
     EXPECT_EQ(h.store().stats().running_jobs, 1u);
     EXPECT_EQ(h.store().stats().queued_jobs, 4u);
+  });
+}
+
+TEST(RedisStore, ATakeThatComesAfterALaterOneGetsNothing) {
+  RedisProcess redis;
+  with_store(redis.unix_url(), quiet(), [&](Harness& h) -> Task<void> {
+    co_await add_many(h, 1);
+    const std::string took = "{weft:00}:took:" + to_hex(Harness::kWorker);
+    redis.command({"SET", took, "9000000000000000 another-job"});
+    const auto late = co_await take(h, 1);
+    WEFT_ASSERT(late.ok());
+    EXPECT_THAT(late->jobs, IsEmpty());
+    EXPECT_EQ(h.store().stats().queued_jobs, 1u);
+    redis.command({"DEL", took});
+    const auto next = co_await take(h, 1);
+    WEFT_ASSERT(next.ok());
+    EXPECT_EQ(next->jobs.size(), 1u);
+  });
+}
+
+TEST(RedisStore, CallsOfOneTurnAreCarriedOutInTheirOrderThoughTheServerForgotTheScripts) {
+  RedisProcess redis({.tcp = true});
+  TcpProxy proxy(redis.port());
+  const std::string url = "redis://127.0.0.1:" + std::to_string(proxy.port());
+  with_store(url, quiet(), [&](Harness& h) -> Task<void> {
+    const v1::Job job = co_await h.run_one();
+    redis.command({"SCRIPT", "FLUSH"});
+    proxy.cut();
+    const auto lost = co_await h.store().get(job.spec().id(), false);
+    EXPECT_FALSE(lost.ok());
+    const bool back = co_await is_healthy(h.store());
+    WEFT_ASSERT(back);
+    h.told.events.clear();
+    auto cancel = h.store().cancel(job.spec().id(), "r");
+    auto settle = h.settle(Harness::token_of(job), v1::JOB_STATE_CANCELLED);
+    co_await all_of(std::move(cancel), std::move(settle));
+    EXPECT_EQ(h.told.events.size(), 2u) << "cancelled first, and then ended";
+  });
+}
+
+TEST(RedisStore, AUserWhoMayNotPublishIsRefused) {
+  RedisProcess redis({.tcp = true});
+  const std::string url = "redis://weft:secret@127.0.0.1:" + std::to_string(redis.port());
+  redis.command({"ACL", "SETUSER", "weft", "on", ">secret", "~*", "+@all", "resetchannels"});
+  const auto refused = open_redis_store(url, quiet());
+  EXPECT_EQ(refused.status().code(), StatusCode::kPermissionDenied) << refused.status();
+  EXPECT_THAT(std::string(refused.status().message()), HasSubstr("&{weft:00}:*"));
+  redis.command({"ACL", "SETUSER", "weft", "&{weft:00}:*"});
+  with_store(url, quiet(), [&](Harness& h) -> Task<void> {
+    co_await add_many(h, 1);
+    // Somebody else waits for work: not to be able to tell it leaves the counts right.
+    redis.command({"HSET", "{weft:00}:idle", std::string(32, 'f'), ""});
+    redis.command({"ACL", "SETUSER", "weft", "resetchannels"});
+    co_await add_many(h, 1);
+    const auto taken = co_await take(h, 5);
+    WEFT_ASSERT(taken.ok());
+    EXPECT_EQ(taken->jobs.size(), 2u);
+    EXPECT_EQ(h.store().stats().running_jobs, 2u);
   });
 }
 
@@ -238,7 +300,7 @@ TEST(RedisStore, AnotherLayoutIsLeftAlone) {
     redis.command(written);
     const auto store = open_redis_store(redis.unix_url(), quiet());
     EXPECT_EQ(store.status().code(), StatusCode::kDataLoss) << store.status();
-    EXPECT_THAT(std::string(store.status().message()), HasSubstr("--prefix"));
+    EXPECT_THAT(std::string(store.status().message()), HasSubstr("--store-prefix"));
     EXPECT_EQ(redis.command({"DBSIZE"}), "1");
   }
 }

@@ -516,6 +516,14 @@ TEST(RedisWorkers, JobsOfATypeNobodyHasEndAfterTenMinutes) {
     // Too late by one look: it is the type that nobody has had for so long, and jobs as old as
     // that.
     redis.command({"HSET", foreign, "it", long_ago, "gone", long_ago});
+    // But there was nobody for a while who could have seen a worker that has it.
+    redis.command({"HSET", foreign, "", long_ago});
+    cast.add(4);
+    const bool forgot =
+        co_await comes_true([&redis, &foreign] { return redis.command({"HLEN", foreign}) == "2"; });
+    EXPECT_TRUE(forgot);
+    EXPECT_NE(redis.command({"HGET", foreign, "it"}), long_ago);
+    redis.command({"HSET", foreign, "it", long_ago, "gone", long_ago});
     for (int i = 0; i < 2; ++i)
       backdate(redis, ids[static_cast<size_t>(i)], limits::kForeignTypeMs);
     Member& b = cast.add(2);
@@ -528,15 +536,15 @@ TEST(RedisWorkers, JobsOfATypeNobodyHasEndAfterTenMinutes) {
     const v1::Job young = co_await b.get(ids[2]);
     EXPECT_EQ(young.state(), v1::JOB_STATE_QUEUED);
     EXPECT_EQ(b.store->stats().queued_jobs, 1u);
-    EXPECT_EQ(redis.command({"HKEYS", foreign}), "it");
+    EXPECT_EQ(redis.command({"HLEN", foreign}), "2");
     // Its worker has come.
     other.add_types("it");
     a.store->set_description([other] { return other; });
     co_await sleep_for(std::chrono::milliseconds(2 * kRenewMs));
     backdate(redis, ids[2], limits::kForeignTypeMs);
     Member& c = cast.add(3);
-    const bool cleared = co_await comes_true(
-        [&redis, &foreign] { return redis.command({"EXISTS", foreign}) == "0"; });
+    const bool cleared =
+        co_await comes_true([&redis, &foreign] { return redis.command({"HLEN", foreign}) == "1"; });
     EXPECT_TRUE(cleared);
     const v1::Job waits = co_await c.get(ids[2]);
     EXPECT_EQ(waits.state(), v1::JOB_STATE_QUEUED);

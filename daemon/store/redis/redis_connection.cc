@@ -44,6 +44,7 @@ class RedisConnection::Impl final : public RedisLinkOwner {
     health_ = lost("it is not connected yet");
     for (size_t i = 0; i < kRedisLoginSteps; ++i) login_[i].begin(*this, i);
     subscription_.begin(*this);
+    naming_.begin(*this);
   }
   ~Impl() {
     WEFT_CHECK(!running_, "a Redis connection ends after its run()");
@@ -60,6 +61,7 @@ class RedisConnection::Impl final : public RedisLinkOwner {
   RedisConnectionStats stats() const {
     return {connects_, timeouts_, commands_, pushes_, refusals_.list(), health_};
   }
+  void set_scripts(std::vector<const RedisScript*> scripts) { scripts_ = std::move(scripts); }
   void set_on_connected(std::function<void()> on_connected) {
     on_connected_ = std::move(on_connected);
   }
@@ -95,6 +97,16 @@ class RedisConnection::Impl final : public RedisLinkOwner {
    private:
     Impl* impl_ = nullptr;
   };
+  // Tells how the server calls the connection; the last before it is let in.
+  class Naming final : public RedisAsker {
+   public:
+    void begin(Impl& impl) { impl_ = &impl; }
+    void answered(RedisReply reply) override { impl_->on_named(reply); }
+    void failed(const Status&) override {}
+
+   private:
+    Impl* impl_ = nullptr;
+  };
   struct Loading {
     Event done;
     Status result;
@@ -111,6 +123,8 @@ class RedisConnection::Impl final : public RedisLinkOwner {
   Task<void> stay_connected();
   void log_in();
   void on_login_answer(size_t step, const RedisReply& reply);
+  void end_former();
+  void on_named(const RedisReply& reply);
   void on_subscribe_answer(const RedisReply& reply);
   void send_subscribe();
   void let_in();
@@ -134,10 +148,14 @@ class RedisConnection::Impl final : public RedisLinkOwner {
   std::optional<RedisLink> link_;
   std::array<LoginStep, kRedisLoginSteps> login_;
   Subscription subscription_;
+  Naming naming_;
+  std::string id_;  // and the address, of the last connection, as the server has them
+  std::string peer_;
   Event connected_;
   Status health_;
   int failures_ = 0;  // tries since it was last connected
 
+  std::vector<const RedisScript*> scripts_;
   std::function<void()> on_connected_;
   std::string channel_;
   std::function<void(std::string)> on_message_;
@@ -327,11 +345,33 @@ void RedisConnection::Impl::on_login_answer(size_t step, const RedisReply& reply
   if (!allowed.ok()) {
     link_->close(allowed);
   } else if (step + 1 == kRedisLoginSteps) {
-    if (channel_.empty()) {
-      let_in();
-    } else {
-      send_subscribe();
+    end_former();
+    for (const RedisScript* script : scripts_) {
+      RedisCommand load("SCRIPT");
+      link_->send(load.add("LOAD").add(script->text).text(), nullptr);
     }
+    RedisCommand info("CLIENT");
+    link_->send(info.add("INFO").text(), &naming_);
+  }
+}
+
+// The server may still have commands of the lost connection to carry out, after those of this one.
+// With the address, because a server that was started again gives the same ids to others.
+void RedisConnection::Impl::end_former() {
+  if (id_.empty()) return;
+  RedisCommand command("CLIENT");
+  command.add("KILL").add("ID").add(id_).add("ADDR").add(peer_);
+  link_->send(command.text(), nullptr);
+}
+
+void RedisConnection::Impl::on_named(const RedisReply& reply) {
+  id_ = client_field(reply, "id");
+  peer_ = client_field(reply, "addr");
+  if (peer_.empty()) id_.clear();
+  if (channel_.empty()) {
+    let_in();
+  } else {
+    send_subscribe();
   }
 }
 
@@ -457,6 +497,10 @@ Task<Status> RedisConnection::Impl::load(const RedisScript& script) {
 void RedisConnection::subscribe(std::string channel, std::function<void(std::string)> on_message,
                                 std::function<void()> on_subscribed) {
   impl_->subscribe(std::move(channel), std::move(on_message), std::move(on_subscribed));
+}
+
+void RedisConnection::set_scripts(std::vector<const RedisScript*> scripts) {
+  impl_->set_scripts(std::move(scripts));
 }
 
 void RedisConnection::set_on_connected(std::function<void()> on_connected) {

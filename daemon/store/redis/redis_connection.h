@@ -62,8 +62,9 @@ class RedisConnection {
   RedisConnection& operator=(const RedisConnection&) = delete;
 
   // Connects, lets itself in (AUTH, SELECT, CLIENT SETNAME), and connects again whenever the
-  // connection is lost, after a pause that doubles and is jittered; asks an idle server if it
-  // lives. A host name is resolved off the loop. Until cancelled.
+  // connection is lost (which it then ends at the server, too, so that no command of it comes
+  // late), after a pause that doubles and is jittered; asks an idle server if it lives. A host name
+  // is resolved off the loop. Until cancelled.
   Task<void> run();
 
   Task<StatusOr<RedisReply>> call(RedisCommand command);
@@ -83,6 +84,9 @@ class RedisConnection {
   void subscribe(std::string channel, std::function<void(std::string)> on_message,
                  std::function<void()> on_subscribed);
 
+  // A server gets these scripts each time before a connection is let in: a call that had to wait
+  // for its script would be carried out after those that were made after it.
+  void set_scripts(std::vector<const RedisScript*> scripts);
   // Called on the loop each time a connection is let in, before anything else is sent on it.
   void set_on_connected(std::function<void()> on_connected);
   bool connected() const;

@@ -88,4 +88,14 @@ std::string hello_field(const RedisReply& hello, std::string_view field) {
   return "";
 }
 
+std::string client_field(const RedisReply& info, std::string_view field) {
+  if (info.is_error()) return "";
+  const std::string text = " " + info.text();
+  const std::string name = " " + std::string(field) + "=";
+  const size_t at = text.find(name);
+  if (at == std::string::npos) return "";
+  const size_t from = at + name.size();
+  return text.substr(from, text.find_first_of(" \n", from) - from);
+}
+
 }  // namespace weft

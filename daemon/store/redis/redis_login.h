@@ -22,6 +22,9 @@ std::array<RedisCommand, kRedisLoginSteps> login_commands(const RedisServer& ser
 // old or a replica, and for a database it does not have; UNAVAILABLE for one that is not ready.
 Status check_login_answer(size_t step, const RedisReply& reply, const RedisServer& server);
 
+// What CLIENT INFO told of `field`, as "id" or "addr"; empty: it is not there.
+std::string client_field(const RedisReply& info, std::string_view field);
+
 // What HELLO told: the value after `field`, as "version" or "role"; empty: it is not there.
 std::string hello_field(const RedisReply& hello, std::string_view field);
 

@@ -197,6 +197,7 @@ Task<Status> RedisStore::settle_part(std::vector<Settlement>& settlements, size_
                                      const TakeRequest& take, size_t want, Taken& taken,
                                      bool* more) {
   const bool takes = want > 0;
+  const Incarnation self = self_;
   const Incarnation worker = takes || begin == end ? take.worker : settlements[begin].token.worker;
   RedisCommand command = begin_call(redis_scripts::settle_and_take);
   command.add(clock()).add(self_hex_).add(to_bytes(worker));
@@ -222,16 +223,20 @@ Task<Status> RedisStore::settle_part(std::vector<Settlement>& settlements, size_
   keep_counts((*reply)[0]);
   settled(settlements, begin, *reply, taken);
   if (takes) {
-    took(*reply, take, taken);
     const std::string& ending = (*reply)[7].text();
+    // When the lease was lost meanwhile, they are given up with all else that it held.
+    if (self == self_) took(*reply, take, taken);
     if (ending == "l") {
       workers_.look_soon();
     } else {
       ++take_seq_;
     }
     *more = ending.empty() && (*reply)[4].size() == want;
-    if (ending == "b") tell_work();
-    if ((*reply)[4].size() < want && ending != "b") {
+    const bool nothing = (*reply)[4].size() == 0;
+    // An answer that was given again says nothing of what there is now.
+    const bool ask_again = (ending == "b" && !nothing) || ending == "r";
+    if (ask_again) tell_work();
+    if ((*reply)[4].size() < want && !ask_again) {
       work_timer_.start();
     } else {
       work_timer_.stop();
@@ -266,7 +271,8 @@ void RedisStore::settled(std::vector<Settlement>& settlements, size_t begin, Red
     }
     // A lost answer may have been that to this very settlement, and nobody was told then.
     const bool tells = letter == 'd' || letter == 'D' || (job != nullptr && job->uncertain);
-    if (letter == 'd' || (letter == 'n' && tells)) {
+    // Without the job there is nothing to tell: the lease was lost while it was being settled.
+    if (job != nullptr && (letter == 'd' || (letter == 'n' && tells))) {
       job->job.set_state(settlement.state);
       *job->job.mutable_outcome() = std::move(settlement.outcome);
       if (settlement.progress) *job->job.mutable_progress() = *std::move(settlement.progress);

@@ -70,6 +70,11 @@ RedisStore::RedisStore(RedisServer server, RedisFacts facts, StoreOptions option
             connection_options(options), prefix_,
             [this](std::string job_id) { return get(std::move(job_id), false); }) {
   news_.set_self(self_);
+  connection_.set_scripts({&redis_scripts::submit, &redis_scripts::settle_and_take,
+                           &redis_scripts::release, &redis_scripts::save_progress,
+                           &redis_scripts::cancel, &redis_scripts::append, &redis_scripts::send,
+                           &redis_scripts::consumed, &redis_scripts::trim,
+                           &redis_scripts::job_retry, &redis_scripts::job_remove});
   connection_.set_on_connected([this] {
     workers_.on_connected();
     news_.on_connected();
@@ -88,7 +93,17 @@ Status RedisStore::begin(RedisSync& redis) {
     return make_status(StatusCode::kDataLoss,
                        "under the prefix " + options_.prefix + " " + to_text(server_) + " keeps " +
                            found + ", and this weftd knows the layout " + std::string(kLayout) +
-                           ": use the weftd that wrote it, or another --prefix");
+                           ": use the weftd that wrote it, or another --store-prefix");
+  }
+  RedisCommand publish("PUBLISH");
+  publish.add(prefix_ + "d:" + self_hex_).add(std::string("w\0", 2));
+  if (const Status told = redis.call(std::move(publish)).status(); !told.ok()) {
+    if (told.message().find("NOPERM") == std::string_view::npos) return told;
+    return make_status(StatusCode::kPermissionDenied,
+                       "the user at " + to_text(server_) +
+                           " may not publish to the channels of this prefix: ACL SETUSER USER "
+                           "resetchannels &" +
+                           prefix_ + "*, or give it all channels (&*)");
   }
   RedisCommand counts("GET");
   counts.add(prefix_ + "totals");

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include <weft/base/clock.h>
 #include <weft/runtime/semaphore.h>
 #include <weft/store/own_loop.h>
 #include <weft/store/redis/own_tasks.h>
@@ -188,7 +189,8 @@ class RedisStore final : public Store, private TurnEndHook {
   Semaphore answer_bytes_;
   Semaphore take_turn_{1};
   WorkTimer work_timer_{*this};
-  uint64_t take_seq_ = 0;  // of the last take that was answered
+  // Of the last take that was answered. Rises from one process to the next of the same name.
+  uint64_t take_seq_ = static_cast<uint64_t>(RealClock::instance().wall_ns() / 1000);
   absl::flat_hash_map<std::string, std::unique_ptr<Running>> running_;
   std::map<std::string, std::pair<Token, uint64_t>> consumed_;
 

@@ -267,14 +267,13 @@ Task<void> RedisWorkers::expire_foreign() {
   for (const v1::Worker& worker : *workers) {
     known.insert(worker.types().begin(), worker.types().end());
   }
-  if (known.empty()) co_return;  // all of them are down: that says nothing about a type
   for (bool more = true; more;) {
     RedisCommand command = store_.begin_call(redis_scripts::job_expire_foreign);
     command.add(RedisStore::clock()).add(store_.self_hex_);
     command.add(static_cast<int64_t>(options.finished_per_queue));
     command.add(static_cast<int64_t>(options.push_bytes));
     command.add(limits::kForeignTypeMs * 1000).add(static_cast<int64_t>(limits::kExpireBatch));
-    command.add(static_cast<int64_t>(limits::kRedisScan));
+    command.add(static_cast<int64_t>(limits::kRedisScan)).add(kForeignLookMs * 1000);
     for (const std::string& type : known) command.add(type);
     Task<StatusOr<RedisReply>> call =
         store_.call(redis_scripts::job_expire_foreign, std::move(command), 1);

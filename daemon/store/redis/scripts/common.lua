@@ -33,7 +33,7 @@
 --   P dead:INC          hash    job id -> attempt requeued from a process given up, if that counted
 --                               as a crash, and '' -> whether it ran a suspect; 1 hour
 --   P foreign           hash    type of queued jobs that no live process has a handler for -> since
---                               which microsecond
+--                               which microsecond, and '' -> when somebody has looked
 --   P idle              hash    INC -> its types, each between newlines (empty: any): it waits for
 --                               work, and whoever brings some removes it and publishes "w" to it
 --   P watch             hash    job id -> who follows its stream: 48 bytes each, ">c16I4I4I8I8" of
@@ -143,9 +143,11 @@ end
 local function hex(incarnation)
   return (string.gsub(incarnation, '.', function(c) return string.format('%02x', byte(c)) end))
 end
--- One piece of news for one process. Returns how many have received it.
+-- One piece of news for one process. Returns how many have received it; 0 when the user may not: a
+-- script that ended here would leave half of what it does.
 local function publish(inc, letter, id, body)
-  return call('PUBLISH', P .. 'd:' .. inc, letter .. string.char(#id) .. id .. body)
+  local got = redis.pcall('PUBLISH', P .. 'd:' .. inc, letter .. string.char(#id) .. id .. body)
+  return type(got) == 'number' and got or 0
 end
 -- The same to each of several; nil: nobody.
 local function tell_all(incs, letter, id, body)

@@ -3,7 +3,7 @@
 -- KEYS[1] P
 -- ARGV  1 clock  2 INC of the caller  3 finished jobs of a queue  4 bytes of an outcome that is told
 --       5 how long is too long, in microseconds  6 most jobs to end  7 most lanes to look at
---       then the types that live processes have
+--       8 how often somebody looks, in microseconds, then the types that live processes have
 -- Returns {counts, more, types, ended}: 1 when there are more to end now, the types that nobody has,
 -- and those that have ended (record, spec, outcome, progress).
 -- One script, because a job that is taken meanwhile must not end.
@@ -11,7 +11,12 @@ local now, self, late, room, looks = now_us(ARGV[1]), ARGV[2], tonumber(ARGV[5])
   tonumber(ARGV[7])
 local FOREIGN, PIECE = P .. 'foreign', 100
 local known = {}
-for i = 8, #ARGV do known[ARGV[i]] = true end
+for i = 9, #ARGV do known[ARGV[i]] = true end
+-- With none at all, all of them are down: that says nothing about a type.
+if #ARGV < 9 then
+  call('DEL', FOREIGN)
+  return {all_counts(), 0, {}, {}}
+end
 
 -- The lanes of such types.
 local lanes, types = {}, {}
@@ -33,11 +38,14 @@ end
 
 -- Since when nobody has them.
 local since = {}
+local looked = tonumber(call('HGET', FOREIGN, '') or 0)
+if now - looked > 2 * tonumber(ARGV[8]) then call('DEL', FOREIGN) end  -- nobody was there to see
+call('HSET', FOREIGN, '', text(now))
 local before = call('HGETALL', FOREIGN)
 for i = 1, #before, 2 do
   if types[before[i]] then
     since[before[i]] = tonumber(before[i + 1])
-  else
+  elseif before[i] ~= '' then
     call('HDEL', FOREIGN, before[i])
   end
 end

@@ -14,7 +14,7 @@ local queued = call('HGET', P .. 'count', 'q:' .. j.queue)
 if tonumber(queued or 0) >= tonumber(ARGV[2]) then return {all_counts(), -1, j.queue} end
 leave_done(id, j, record)
 j.state, j.finish, j.crashes, j.worker, j.consumed = QUEUED, 0, 0, NOBODY, 0
-j.flags = without(j.flags, OUTCOME)
+j.flags, j.reason = without(without(j.flags, OUTCOME), CANCEL), ''
 record = pack_job(j)
 call('HSET', P .. 'job', id, record)
 call('HDEL', P .. 'outcome', id)

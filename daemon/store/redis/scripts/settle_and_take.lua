@@ -16,7 +16,9 @@
 --       g gap (details with the last sequence stored as outcome). Details: for each its index,
 --       record, outcome, progress, spec (if the caller does not know the job). The jobs taken:
 --       record and spec, and for some their index, payload, progress and watch in extras. The last
---       letter: b it stopped at the bytes, l the lease is gone, r the jobs of a lost answer, or none.
+--       letter: b there is more (it stopped at the bytes, or has looked at much), l the lease is gone,
+--       r the jobs of a lost answer, o a later take was answered (this one is of a connection that was
+--       lost, and gets nothing), or none.
 -- One script, because a worker that ends jobs wants others in one step, and so that no job is taken
 -- twice.
 local now, self, worker, kept, push = now_us(ARGV[1]), ARGV[2], ARGV[3], tonumber(ARGV[4]),
@@ -364,6 +366,7 @@ local function start_taken()
     else
       following = following or followers(taken, self)
       record = start_again(id, record, following)
+      touch(id)  -- a settlement of an earlier attempt that comes late must be told from this one's
     end
     records[i] = record
     sets[2 * i - 1], sets[2 * i] = id, record
@@ -403,15 +406,18 @@ if want > 0 and ARGV[12] == '1' and call('HEXISTS', P .. 'workers', INC) == 0 th
   ending, want = 'l', 0
 end
 if want > 0 then
-  if call('GETRANGE', P .. 'took:' .. INC, 0, #take_seq) == take_seq .. ' ' then
+  local last = string.match(call('GETRANGE', P .. 'took:' .. INC, 0, 20), '^%d+')
+  if last == take_seq then
     take_again()
     ending = 'r'
+  elseif tonumber(last or 0) > tonumber(take_seq) then
+    ending = 'o'
   else
     if ARGV[10] == '1' and total('suspect') > 0 then take_some('x', 1) end
     if total('queued') > total('suspect') then take_some('', want - #taken) end
     if #taken > 0 then start_taken() end
     if full() and total('queued') > 0 then ending = 'b' end
-    if #taken < want and ending == '' then
+    if #taken < want and (ending == '' or #taken == 0) then
       call('HSET', P .. 'idle', INC, types)
     else
       wake_another()

@@ -52,10 +52,10 @@ for _, id in ipairs(call('SPOP', held, most)) do
       call('HSET', dead, id, j.attempt)
     end
     local outcome = nil
-    if dies and j.crashes >= tonumber(ARGV[8]) then
-      j.state, outcome = DEAD, ARGV[9]
-    elseif has(j.flags, CANCEL) then
+    if has(j.flags, CANCEL) then
       j.state, outcome = CANCELLED, cancelled_outcome(j.reason)
+    elseif dies and j.crashes >= tonumber(ARGV[8]) then
+      j.state, outcome = DEAD, ARGV[9]
     end
     if outcome then
       j.finish = now

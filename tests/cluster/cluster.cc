@@ -7,6 +7,7 @@
 #include <exception>
 #include <fstream>
 #include <iterator>
+#include <limits>
 
 #include "tests/support/http_client.h"
 
@@ -36,7 +37,9 @@ bool eventually(const std::function<bool()>& holds, std::chrono::milliseconds pa
 
 double metric(const std::string& page, const std::string& name) {
   const size_t at = page.find("\n" + name + " ");
-  return at == std::string::npos ? 0 : std::stod(page.substr(at + name.size() + 2));
+  if (at != std::string::npos) return std::stod(page.substr(at + name.size() + 2));
+  const bool labelled = name.find('{') != std::string::npos;
+  return page.empty() || !labelled ? std::numeric_limits<double>::quiet_NaN() : 0;
 }
 
 Node::Node(std::string store, std::string role, std::vector<std::string> arguments)

@@ -20,7 +20,8 @@ namespace weft::testing {
 bool eventually(const std::function<bool()>& holds,
                 std::chrono::milliseconds patience = Process::kPatience);
 
-// The value of a metric with its labels in a page of /metrics; 0: there is none.
+// The value of a metric with its labels in a page of /metrics. 0: these labels are not there, so
+// nothing was counted yet. NaN, which equals nothing: there is no page, or no such metric.
 double metric(const std::string& page, const std::string& name);
 
 // One daemon of a cluster, over all its starts: its address stays the same.
@@ -58,8 +59,9 @@ class Node {
 // Thread: one, which outlives it. Lifetime: the destructor kills all of them.
 class Cluster {
  public:
-  // So long that a machine under load keeps it, and a test need not wait long for its end.
-  static constexpr std::chrono::seconds kLease{2};
+  // So long that a daemon on a machine under load, or one that pauses between two tries after an
+  // outage, keeps it; and a test need not wait long for its end.
+  static constexpr std::chrono::seconds kLease{5};
   static constexpr std::chrono::seconds kDefaultLease{15};
 
   explicit Cluster(std::string store, std::chrono::seconds lease = kLease)
@@ -76,7 +78,7 @@ class Cluster {
   void excuse(pid_t pid) { excused_.insert(pid); }
   // Of the front ends, and of all that run jobs too when there are none.
   std::vector<std::string> front_ends() const;
-  // A metric over all that run.
+  // A metric over all that run; NaN: one of them does not answer.
   double sum(const std::string& name) const;
 
  private:

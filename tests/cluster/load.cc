@@ -84,6 +84,7 @@ void Load::submit_share(int thread) {
 bool Load::submit(std::vector<v1::JobSpec> specs, size_t turn) {
   const auto until = Clock::now() + milliseconds(options_.give_up_ms);
   std::string why;
+  submitted_ += static_cast<int>(specs.size());
   while (!specs.empty() && !stop_ && Clock::now() < until) {
     Client client({.server = front_ends_[turn++ % front_ends_.size()],
                    .call_deadline_ms = options_.try_ms,
@@ -175,7 +176,8 @@ Account Load::settle(const Cluster& cluster) {
   // What was accepted twice is there under an id that nobody was told.
   const std::set<std::string> known(ids.begin(), ids.end());
   for (const auto& [id, end] : ends_) account_.doubled += !known.contains(id);
-  account_.submitted = options_.jobs / options_.threads * options_.threads;
+  account_.submitted = submitted_;
+  EXPECT_EQ(account_.submitted, options_.jobs / options_.threads * options_.threads);
   account_.acknowledged = static_cast<int>(ids.size());
   const auto journal = journal_.read();
   for (const auto& [id, runs] : journal) {

@@ -72,6 +72,7 @@ class Load {
   const std::vector<std::string> front_ends_;
   const Journal& journal_;
   const Options options_;
+  std::atomic<int> submitted_ = 0;
   std::atomic<int> acknowledged_ = 0;
   std::atomic<bool> stop_ = false;
 

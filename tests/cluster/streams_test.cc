@@ -34,19 +34,33 @@ class Streams : public ::testing::Test {
     EXPECT_TRUE(answer.ok()) << answer.status();
     return answer.ok() ? answer->id() : "";
   }
+  struct Counts {
+    int missing = 0;
+    int twice = 0;  // or in another order
+  };
   // Reads chunks, which count on from `next`, until there are so many in all or the stream breaks.
   template <typename Reader>
-  static void read(Reader& reader, int until, int* next) {
+  void read(Reader& reader, int until, int* next) {
     while (*next <= until) {
       const auto event = reader.next();
       if (!event.ok() || !event->has_value()) return;
-      for (const std::string& chunk : (*event)->chunks().data()) {
-        EXPECT_EQ(chunk, std::to_string(*next));
-        ++*next;
-      }
+      for (const std::string& chunk : (*event)->chunks().data()) count(std::stoi(chunk), next);
     }
   }
+  void count(int chunk, int* next) {
+    if (chunk < *next) {
+      ++counts_.twice;
+      return;
+    }
+    counts_.missing += chunk - *next;
+    *next = chunk + 1;
+  }
+  void expect_all_once() {
+    EXPECT_EQ(counts_.missing, 0);
+    EXPECT_EQ(counts_.twice, 0);
+  }
 
+  Counts counts_;
   RedisProcess redis_;
   Cluster cluster_;
   Node* worker_;
@@ -55,15 +69,15 @@ class Streams : public ::testing::Test {
 };
 
 TEST_F(Streams, AreReadThroughFrontEndsThatDie) {
-  constexpr int kChunks = 1200;
+  constexpr int kChunks = 400;  // of which most are still to come, for seconds, at the kill
   Client to_b = client_of(*b_);
   Client to_c = client_of(*c_);
-  const std::string id = submit(to_b, "{\"to\":" + std::to_string(kChunks) + ",\"delay_ms\":1}",
+  const std::string id = submit(to_b, "{\"to\":" + std::to_string(kChunks) + ",\"delay_ms\":10}",
                                 v1::STREAM_POLICY_RUN);
   int next = 1;
   ResultStream first = to_b.watch({.job_id = id});
-  read(first, kChunks / 4, &next);
-  EXPECT_GT(next, kChunks / 4);
+  read(first, kChunks / 8, &next);
+  EXPECT_GT(next, kChunks / 8);
   cluster_.kill(*b_);
   read(first, kChunks, &next);  // what was under way
   const int at_b = next - 1;
@@ -78,21 +92,24 @@ TEST_F(Streams, AreReadThroughFrontEndsThatDie) {
   const auto job = to_c.get(id);
   ASSERT_TRUE(job.ok()) << job.status();
   EXPECT_EQ(job->attempt(), 1u);
-  std::printf("counts: %d chunks through B, %d through C after the kill of B; missing 0, twice 0\n",
-              at_b, kChunks - at_b);
+  std::printf(
+      "counts: %d chunks through B, %d through C after the kill of B; missing %d, twice %d\n", at_b,
+      next - 1 - at_b, counts_.missing, counts_.twice);
+  expect_all_once();
 }
 
 // The worker dies, not the front end: the reader stays and is told of the next attempt.
 TEST_F(Streams, GoOnWithTheNextAttemptWhenTheirWorkerDies) {
-  constexpr int kChunks = 600;
+  constexpr int kChunks = 300;  // 3 s long
   Client client = client_of(*b_);
-  const std::string id = submit(client, "{\"to\":" + std::to_string(kChunks) + ",\"delay_ms\":2}",
+  const std::string id = submit(client, "{\"to\":" + std::to_string(kChunks) + ",\"delay_ms\":10}",
                                 v1::STREAM_POLICY_RUN);
   int next = 1;
   ResultStream stream = client.watch({.job_id = id});
-  read(stream, kChunks / 4, &next);
-  cluster_.add("worker");
+  read(stream, kChunks / 8, &next);
+  // Killed first: until the other one is up its lease goes on, and the stream could end.
   cluster_.kill(*worker_);
+  cluster_.add("worker");
   uint64_t attempt = 1;
   bool ended = false;
   while (!ended) {
@@ -102,13 +119,12 @@ TEST_F(Streams, GoOnWithTheNextAttemptWhenTheirWorkerDies) {
       attempt = (*event)->attempt_started().attempt();
       next = 1;
     }
-    for (const std::string& chunk : (*event)->chunks().data()) {
-      ASSERT_EQ(chunk, std::to_string(next++));
-    }
+    for (const std::string& chunk : (*event)->chunks().data()) count(std::stoi(chunk), &next);
     ended = (*event)->has_finished();
   }
   EXPECT_EQ(attempt, 2u);
   EXPECT_EQ(next, kChunks + 1);
+  expect_all_once();
 }
 
 TEST_F(Streams, CreditSendsAndCancelReachTheWorkerFromAnyFrontEnd) {
@@ -130,11 +146,13 @@ TEST_F(Streams, CreditSendsAndCancelReachTheWorkerFromAnyFrontEnd) {
   const auto held = to_c.get(id);
   ASSERT_TRUE(held.ok()) << held.status();
   EXPECT_EQ(held->state(), v1::JOB_STATE_RUNNING);
+  EXPECT_LE(held->last_sequence(), bound());
   Attachment second = to_c.attach({.job_id = id, .from_sequence = from, .credit_ahead = kCredit});
   read(second, 2 * kRead, &next);
   const auto computed = to_c.get(id);
   ASSERT_TRUE(computed.ok()) << computed.status();
   EXPECT_LE(computed->last_sequence(), bound());
+  expect_all_once();
   std::printf("figure: %d chunks read of a billion through two front ends, %llu computed\n",
               next - 1, static_cast<unsigned long long>(computed->last_sequence()));
   // A send changes what it yields next.

@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <functional>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <thread>
@@ -20,10 +21,12 @@ using ::testing::HasSubstr;
 // A held loop is renewed for two leases.
 constexpr int64_t kLeaseMs = 2000;
 
+// NaN, which equals nothing: there is none.
 double metric(const Daemon& daemon, const std::string& name) {
   const std::string page = get_page(daemon.admin_address(), "/metrics");
   const size_t at = page.find("\n" + name + " ");
-  return at == std::string::npos ? 0 : std::stod(page.substr(at + name.size() + 2));
+  return at == std::string::npos ? std::numeric_limits<double>::quiet_NaN()
+                                 : std::stod(page.substr(at + name.size() + 2));
 }
 
 bool eventually(const std::function<bool()>& holds) {

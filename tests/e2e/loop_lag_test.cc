@@ -26,6 +26,7 @@ constexpr int kTicking = 20;     // jobs that wake the loop all the time
 constexpr int kSpinning = 8;     // more than the executor has threads
 constexpr double kBound = 0.01;  // seconds; a piece of CPU work is as long
 constexpr double kPolls = 2000;  // of each side
+constexpr int kPairs = 3;        // at most
 constexpr double kSlack = 0.02;  // share of polls that other processes may delay
 
 // Polls by how long the loop had not polled before: those up to each bound, in seconds.
@@ -86,7 +87,8 @@ Lag measure(const Daemon& daemon) {
   return lag;
 }
 
-void submit_many(Client& client, const std::string& type, const std::string& payload, int count) {
+void submit_many(Client& client, const std::string& type, const std::string& payload, int count,
+                 std::vector<std::string>* ids = nullptr) {
   constexpr int kBatch = 1000;
   for (int done = 0; done < count; done += kBatch) {
     std::vector<v1::JobSpec> specs(static_cast<size_t>(std::min(kBatch, count - done)));
@@ -96,6 +98,8 @@ void submit_many(Client& client, const std::string& type, const std::string& pay
     }
     const auto answer = client.submit_batch(std::move(specs));
     ASSERT_TRUE(answer.ok()) << answer.status();
+    if (ids == nullptr) continue;
+    for (const v1::SubmitAnswer& each : answer->answers()) ids->push_back(each.accepted().id());
   }
 }
 
@@ -108,20 +112,30 @@ TEST(LoopLag, StaysLowWhileTheExecutorIsFull) {
   ASSERT_TRUE(
       wait_until([&] { return value_of(metrics(daemon), "weft_resident_jobs") == running; }));
 
-  const Lag idle = measure(daemon);
-  submit_many(client, "spin", R"({"ms":600000})", kSpinning);
-  ASSERT_TRUE(wait_until([&] { return value_of(metrics(daemon), "weft_executor_queued") > 0; }));
-  const Lag full = measure(daemon);
-  EXPECT_GT(value_of(metrics(daemon), "weft_executor_queued"), 0) << "it was full to the end";
-
-  std::printf(
-      "figure: loop lag with %d jobs waiting, executor idle: p99 <= %.2f ms, %.2f %% of polls "
-      "within %.0f ms; executor full: p99 <= %.2f ms, %.2f %%\n",
-      kWaiting, idle.p99 * 1e3, idle.within_bound * 100, kBound * 1e3, full.p99 * 1e3,
-      full.within_bound * 100);
-  if (!kSanitized) {
-    EXPECT_GE(full.within_bound, idle.within_bound - kSlack);
+  // What else the machine does meets one half of a pair and not the other; a loop that is held
+  // meets every second half.
+  bool good = false;
+  for (int pair = 0; pair < kPairs && !good; ++pair) {
+    const Lag idle = measure(daemon);
+    std::vector<std::string> spinning;
+    submit_many(client, "spin", R"({"ms":600000})", kSpinning, &spinning);
+    ASSERT_TRUE(wait_until([&] { return value_of(metrics(daemon), "weft_executor_queued") > 0; }));
+    const Lag full = measure(daemon);
+    EXPECT_GT(value_of(metrics(daemon), "weft_executor_queued"), 0) << "it was full to the end";
+    std::printf(
+        "figure: loop lag with %d jobs waiting, executor idle: p99 <= %.2f ms, %.2f %% of polls "
+        "within %.0f ms; executor full: p99 <= %.2f ms, %.2f %%\n",
+        kWaiting, idle.p99 * 1e3, idle.within_bound * 100, kBound * 1e3, full.p99 * 1e3,
+        full.within_bound * 100);
+    good = kSanitized || full.within_bound >= idle.within_bound - kSlack;
+    for (const std::string& id : spinning) {
+      const auto cancelled = client.cancel(id, "measured");
+      ASSERT_TRUE(cancelled.ok()) << cancelled.status();
+    }
+    ASSERT_TRUE(
+        wait_until([&] { return value_of(metrics(daemon), "weft_resident_jobs") == running; }));
   }
+  EXPECT_TRUE(good) << "in none of " << kPairs << " pairs";
 }
 
 }  // namespace

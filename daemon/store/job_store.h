@@ -49,7 +49,7 @@ struct TypeRoom {
 struct TakeRequest {
   Incarnation worker;
   std::string worker_name;               // shown to people
-  size_t max_jobs = 0;                   // 0: only settle
+  size_t max_jobs = 0;                   // 0: only settle; nothing to settle: it takes no more
   std::vector<TypeRoom> type_room = {};  // types with a limit of their own; others fill max_jobs
   bool suspect = true;  // one of them may be a suspect (v1::Job.crashes): the worker runs none
   // Only jobs of these types; empty: of any. In a shared store the others wait for another worker.

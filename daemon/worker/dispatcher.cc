@@ -41,7 +41,7 @@ Task<void> Dispatcher::run() {
   affinity_.check();
   std::chrono::milliseconds delay = kRetryMin;
   while (!draining_ || resident_ > 0 || pending() > 0) {
-    if (pending() == 0 && wanted() == 0 && !reconcile_) {
+    if (pending() == 0 && wanted() == 0 && !reconcile_ && !must_say_goodbye()) {
       wake_.reset();
       co_await wake_.wait();
       continue;
@@ -59,8 +59,8 @@ Task<void> Dispatcher::run() {
       delay = kRetryMin;
       continue;
     }
-    spdlog::warn("the store is unavailable, next try in {} ms; {} jobs have ended meanwhile",
-                 delay.count(), pending());
+    spdlog::warn("{}; next try in {} ms; {} jobs have ended meanwhile",
+                 from_absl(why_down_.message()), delay.count(), pending());
     co_await sleep_for(delay);
     delay = std::min(2 * delay, kRetryMax);
   }
@@ -69,7 +69,10 @@ Task<void> Dispatcher::run() {
 Task<bool> Dispatcher::settle_and_take() {
   const Incarnation asking = worker_;
   TakeRequest request{asking, options_.worker_name, slots_.reserve(wanted())};
-  if (settlements_.empty() && request.max_jobs == 0) co_return true;
+  if (settlements_.empty() && request.max_jobs == 0) {
+    if (!must_say_goodbye()) co_return true;
+    said_goodbye_ = true;
+  }
   const size_t asked = request.max_jobs;
   // The slots are taken before the answer, so that the jobs it brings can start at once.
   struct Reserved {
@@ -88,6 +91,7 @@ Task<bool> Dispatcher::settle_and_take() {
   StatusOr<Taken> taken = co_await call;
   if (!taken.ok()) {
     work_likely_ = work_likely_ || asked > 0;
+    why_down_ = taken.status();
     if (asking == worker_) {
       settlements_.insert(settlements_.begin(), telling.begin(), telling.end());
     } else {
@@ -120,6 +124,7 @@ Task<bool> Dispatcher::release_all() {
   for (size_t i = 0; i < tokens.size(); ++i) {
     if (answers[i].code() == StatusCode::kUnavailable) {
       available = false;
+      why_down_ = answers[i];
       give_back(std::move(tokens[i]));
       continue;
     }
@@ -199,6 +204,7 @@ Task<bool> Dispatcher::hand_back_unknown() {
   const StatusOr<std::vector<Token>> held = co_await call;
   if (!held.ok()) {
     reconcile_ = true;
+    why_down_ = held.status();
     co_return false;
   }
   absl::flat_hash_set<absl::string_view> ending;

@@ -90,6 +90,8 @@ class Dispatcher final : private Timer {
 
  private:
   size_t wanted() const;
+  // Others have to be told of work from now on.
+  bool must_say_goodbye() const { return draining_ && !said_goodbye_ && store_.shared(); }
   Task<bool> settle_and_take();
   Task<bool> release_all();
   Task<bool> hand_back_unknown();
@@ -114,6 +116,8 @@ class Dispatcher final : private Timer {
   bool store_down_ = false;  // the last call to it failed
   bool work_likely_ = true;  // at the start the store may hold jobs from before
   bool draining_ = false;
+  bool said_goodbye_ = false;
+  Status why_down_;  // of the last call that found the store unavailable
   DispatcherStats stats_;
 };
 

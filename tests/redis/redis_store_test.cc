@@ -130,6 +130,59 @@ TEST(RedisStore, WhatALostTakeGotTooMuchIsReleased) {
   });
 }
 
+TEST(RedisStore, AWorkerThatTakesNoMoreIsToldOfNoWork) {
+  RedisProcess redis;
+  with_store(redis.unix_url(), quiet(), [&](Harness& h) -> Task<void> {
+    const auto nothing = co_await take(h, 1);
+    EXPECT_TRUE(nothing.ok());
+    EXPECT_EQ(redis.command({"HLEN", "{weft:00}:idle"}), "1");
+    const auto no_more = co_await take(h, 0);
+    EXPECT_TRUE(no_more.ok());
+    EXPECT_EQ(redis.command({"HLEN", "{weft:00}:idle"}), "0");
+  });
+}
+
+TEST(RedisStore, AnEarlierAttemptOfTheSameWorkerDoesNotEndALaterOne) {
+  RedisProcess redis;
+  with_store(redis.unix_url(), quiet(), [&](Harness& h) -> Task<void> {
+    const v1::Job first = co_await h.run_one();
+    co_await h.must(h.release(Harness::token_of(first)));
+    const auto second = co_await h.take(1);
+    WEFT_ASSERT(second.size() == 1);
+    EXPECT_EQ(redis.command({"SMEMBERS", "{weft:00}:touched"}), first.spec().id());
+    const Status late = co_await h.settle(Harness::token_of(first));
+    EXPECT_FALSE(late.ok());
+    co_await h.must(h.settle(Harness::token_of(second[0])));
+    EXPECT_EQ(redis.command({"EXISTS", "{weft:00}:touched"}), "0");
+  });
+}
+
+TEST(RedisStore, ManyQueuesOfTypesItHasNotDoNotKeepAWorkerBusy) {
+  RedisProcess redis;
+  with_store(redis.unix_url(), quiet(), [&](Harness& h) -> Task<void> {
+    constexpr size_t kQueues = 4100;  // one call looks at 4,000
+    std::vector<v1::JobSpec> specs;
+    for (size_t i = 0; i < kQueues; ++i) specs.push_back(Harness::make_spec(std::to_string(i)));
+    const auto answers = co_await h.store().submit(std::move(specs));
+    EXPECT_TRUE(answers.back().ok());
+    h.told.events.clear();
+    TakeRequest other{.worker = Harness::kWorker, .worker_name = "tester", .max_jobs = 1};
+    other.types = {"other"};
+    std::vector<Settlement> none;
+    const auto taken = co_await h.store().settle_and_take(std::move(none), std::move(other));
+    WEFT_ASSERT(taken.ok());
+    EXPECT_THAT(taken->jobs, IsEmpty());
+    EXPECT_THAT(h.told.events, IsEmpty()) << "it would ask again and again";
+    EXPECT_EQ(redis.command({"HLEN", "{weft:00}:idle"}), "1");
+    EXPECT_EQ(redis.command({"LLEN", "{weft:00}:turns"}), std::to_string(kQueues));
+    // Queues that are empty lose their turns.
+    const auto some = co_await take(h, 300);
+    WEFT_ASSERT(some.ok());
+    EXPECT_EQ(some->jobs.size(), 300u);
+    EXPECT_EQ(redis.command({"LLEN", "{weft:00}:turns"}), std::to_string(kQueues - 300));
+  });
+}
+
 TEST(RedisStore, ATakeThatComesAfterALaterOneGetsNothing) {
   RedisProcess redis;
   with_store(redis.unix_url(), quiet(), [&](Harness& h) -> Task<void> {

@@ -215,10 +215,11 @@ int64_t retention_of(std::string_view record) {
 }
 
 Status damaged_job(std::string_view what) {
-  return make_status(StatusCode::kDataLoss,
-                     "what Redis keeps of " + std::string(what) +
-                         " is not what Weft has written: give Weft a prefix of its own (--store-prefix), "
-                         "or restore the database from a backup");
+  return make_status(
+      StatusCode::kDataLoss,
+      "what Redis keeps of " + std::string(what) +
+          " is not what Weft has written: give Weft a prefix of its own (--store-prefix), "
+          "or restore the database from a backup");
 }
 
 StatusOr<v1::Job> to_job(const RedisReply& record, const RedisReply& spec,

@@ -128,7 +128,8 @@ Task<StatusOr<Taken>> RedisStore::do_settle_and_take(std::vector<Settlement> set
     Semaphore::Permit turn = co_await take_turn_.acquire();
     permits.push_back(std::move(turn));
   }
-  for (size_t begin = 0; begin < settlements.size() || take.max_jobs > 0;) {
+  const bool takes_no_more = settlements.empty() && take.max_jobs == 0;
+  for (size_t begin = 0; begin < settlements.size() || take.max_jobs > 0 || takes_no_more;) {
     const size_t end = end_of_part(settlements, begin);
     const size_t want = end == settlements.size()
                             ? std::min(take.max_jobs - taken.jobs.size(), limits::kRedisScriptItems)

@@ -213,16 +213,19 @@ local function add_waiting(x, queue, type, n)
   count_queue('q:' .. queue, n)
   if x == 'x' then count('suspect', n) end
 end
-local function leave_waiting(x, queue, type, n)
-  local lanes = P .. x .. 'lanes:' .. queue
+-- True when the queue has none any more; `out`: it is not among the turns now.
+local function leave_waiting(x, queue, type, n, out)
+  local lanes, empty = P .. x .. 'lanes:' .. queue, false
   if call('HINCRBY', lanes, type, -n) <= 0 then
     call('HDEL', lanes, type)
     call('DEL', P .. x .. 'lane:' .. queue .. ':' .. type)
-    if call('EXISTS', lanes) == 0 then call('LREM', P .. x .. 'turns', 0, queue) end
+    empty = call('EXISTS', lanes) == 0
+    if empty and not out then call('LREM', P .. x .. 'turns', 1, queue) end
   end
   count('queued', -n)
   count_queue('q:' .. queue, -n)
   if x == 'x' then count('suspect', -n) end
+  return empty
 end
 -- Puts a job that ran before where its age says: near the front.
 local function enqueue(id, j)

@@ -297,24 +297,27 @@ local function take_in_turn(x, most)
     end
   end
   call('LTRIM', turns, read, -1)
-  if looks < 4000 then
-    for i = #waiting, 1, -1 do call('LPUSH', turns, waiting[i].name) end
-  else
-    for i = 1, #waiting do call('RPUSH', turns, waiting[i].name) end  -- others come first next time
-    ending = 'b'
-  end
-  for i = first, #ring do call('RPUSH', turns, ring[i].name) end
   for _, its in ipairs({waiting, ring}) do
     for _, queue in ipairs(its) do
       for _, lane in ipairs(queue.lanes) do
         if lane.jobs > 0 then
           call('LTRIM', lane.key, lane.used, -1)
-          leave_waiting(x, queue.name, lane.type, lane.jobs)
+          if leave_waiting(x, queue.name, lane.type, lane.jobs, true) then queue.empty = true end
           lane.jobs = 0
         end
       end
     end
   end
+  local function put_back(command, queue)
+    if not queue.empty then call(command, turns, queue.name) end
+  end
+  if looks < 4000 then
+    for i = #waiting, 1, -1 do put_back('LPUSH', waiting[i]) end
+  else
+    for i = 1, #waiting do put_back('RPUSH', waiting[i]) end  -- others come first next time
+    ending = 'b'
+  end
+  for i = first, #ring do put_back('RPUSH', ring[i]) end
 end
 
 local function take_some(x, most)
@@ -402,6 +405,7 @@ local function wake_another()
   end
 end
 
+if want == 0 and settlements == 0 then wake_another() end  -- it was told of work that it leaves
 if want > 0 and ARGV[12] == '1' and call('HEXISTS', P .. 'workers', INC) == 0 then
   ending, want = 'l', 0
 end

@@ -42,7 +42,8 @@ class StreamStore {
   virtual ~StreamStore() = default;
 
   // Adds blocks of any number of streams in one transaction. Per item: OK (also for entries that
-  // are stored already), FAILED_PRECONDITION for a gap, ABORTED for a stale token.
+  // are stored already), FAILED_PRECONDITION for a gap, ABORTED for a stale token, DATA_LOSS when
+  // this stream can take no more.
   virtual Task<std::vector<Status>> append(std::vector<Append> appends) = 0;
 
   // Entries from `from_sequence` on (0: the oldest kept), at most about `max_bytes` but at least

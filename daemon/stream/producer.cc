@@ -231,5 +231,6 @@ Task<Status> Producer::flush() { return impl_->flush(); }
 void Producer::abandon() { impl_->abandon(); }
 const Status& Producer::failed() const { return impl_->failed(); }
 uint64_t Producer::last_sequence() const { return impl_->last_sequence(); }
+uint64_t Producer::settled_sequence() const { return impl_->settled_sequence(); }
 
 }  // namespace weft

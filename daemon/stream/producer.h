@@ -39,7 +39,8 @@ class Producer {
   // Adds a chunk; sent at the end of the turn. Errors: INVALID_ARGUMENT over limits::kChunkBytes.
   Status push(std::string_view chunk);
   // Returns when everything pushed is stored. Errors: ABORTED, the token is stale; NOT_FOUND, the
-  // job was removed; else this attempt's chunks cannot be stored, those of another one may be.
+  // job was removed; DATA_LOSS, no attempt's chunks can be stored; else this attempt's chunks
+  // cannot be stored, those of another one may be.
   Task<Status> flush();
   // The job is another's: nothing more of it is sent to the store, and flush() says ABORTED.
   void abandon();
@@ -47,6 +48,8 @@ class Producer {
   const Status& failed() const;
   // Of the newest chunk pushed; 0: none.
   uint64_t last_sequence() const;
+  // The same of those that are stored, when no more of them can be.
+  uint64_t settled_sequence() const;
 
  private:
   std::unique_ptr<internal::ProducerImpl> impl_;

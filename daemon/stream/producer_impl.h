@@ -33,6 +33,7 @@ class ProducerImpl final : public ListNode<ProducerImpl>, private Timer {
   const StreamStatePtr& state() const { return state_; }
   uint64_t base() const { return base_; }
   uint64_t last_sequence() const { return last_; }
+  uint64_t settled_sequence() const { return refused_.ok() ? last_ : state_->committed; }
 
   // The block to store next: the one that could not be stored before, or what was pushed since.
   ChunkBlockPtr next_block();

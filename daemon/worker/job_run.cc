@@ -158,6 +158,9 @@ AttemptEnd end_of(JobContext& context, const RegisteredHandler* handler, const A
   if (run.stored.code() == StatusCode::kAborted || run.stored.code() == StatusCode::kNotFound) {
     return AttemptEnd(AttemptEnd::Verb::kDrop);
   }
+  if (run.stored.code() == StatusCode::kDataLoss) {
+    return AttemptEnd(v1::JOB_STATE_DEAD, failure("store_error", from_absl(run.stored.message())));
+  }
   // The job is still ours, but what is stored of it does not fit what this attempt yielded.
   if (!run.stored.ok()) return AttemptEnd(AttemptEnd::Verb::kRelease);
   if (run.returned) return end_of_returned(context);

@@ -204,7 +204,7 @@ void WorkerEngine::Impl::conclude(JobContext& context, const AttemptRun& run) {
   const bool ours = context.token().worker == dispatcher_.worker();
   AttemptEnd end = ours ? end_of(context, context.type->handler, run)
                         : AttemptEnd(AttemptEnd::Verb::kDrop);  // it went with the lease
-  const uint64_t last_sequence = context.producer()->last_sequence();
+  const uint64_t last_sequence = context.producer()->settled_sequence();
   context.end();
   std::optional<int64_t> ran_ns;
   if (context.started_ns >= 0) {

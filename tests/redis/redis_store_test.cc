@@ -405,6 +405,34 @@ TEST(RedisStore, RetentionZeroLeavesNothingOfAJob) {
   });
 }
 
+TEST(RedisStore, AStreamThatRedisCannotAddToDoesNotStopOthers) {
+  RedisProcess redis;
+  with_store(redis.unix_url(), quiet(), [&](Harness& h) -> Task<void> {
+    std::vector<Token> tokens;
+    for (int i = 0; i < 3; ++i) {
+      const v1::Job job = co_await h.run_one(Harness::make_spec());
+      tokens.push_back(Harness::token_of(job));
+    }
+    redis.command({"SET", "{weft:00}:chunks:" + tokens[1].job_id, "a stranger's"});
+    std::vector<Append> appends;
+    for (const Token& token : tokens) {
+      auto block = std::make_shared<ChunkBlock>(1);
+      block->add("x");
+      appends.emplace_back(token, std::move(block));
+    }
+    const auto answers = co_await h.store().append(std::move(appends));
+    EXPECT_TRUE(answers[0].ok()) << answers[0];
+    EXPECT_EQ(answers[1].code(), StatusCode::kDataLoss) << answers[1];
+    EXPECT_TRUE(answers[2].ok()) << answers[2];
+    // Nor does one that it cannot trim wait for ever.
+    redis.command({"SET", "{weft:00}:chunks:" + tokens[0].job_id, "a stranger's"});
+    const Status trimmed = co_await h.store().trim(tokens[0].job_id, 2);
+    EXPECT_EQ(trimmed.code(), StatusCode::kDataLoss) << trimmed;
+    // What was not added is no gap before its end.
+    co_await h.must(h.settle(tokens[1], v1::JOB_STATE_DEAD, 0, ""));
+  });
+}
+
 TEST(RedisStore, WithoutAServerItIsUnavailable) {
   const auto store = open_redis_store("redis+unix:///nonexistent/redis.sock", quiet());
   EXPECT_EQ(store.status().code(), StatusCode::kUnavailable) << store.status();

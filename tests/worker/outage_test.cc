@@ -280,6 +280,27 @@ CORO_TEST(Outage, JobWhoseChunksAreRefusedRunsAgain) {
   co_await with_bed(std::move(faults.options), std::move(registry), body);
 }
 
+// Another attempt would meet the same.
+CORO_TEST(Outage, JobWhoseStreamCanTakeNoMoreFails) {
+  Faults faults;
+  faults.store->chunks = make_status(StatusCode::kDataLoss, "the file is broken: restore it");
+  Registry registry;
+  auto handler = [](Job) -> Stream<std::string> {
+    for (int i = 0; i < 10; ++i) co_yield "x";
+  };
+  registry.add("it", make_handler(handler));
+  auto body = [&](WorkerBed& bed) -> Task<void> {
+    const std::string id = co_await bed.submit("it");
+    auto reader = co_await bed.watch(id);
+    const Read got = co_await read(*reader);
+    WEFT_ASSERT(got.finished.has_value());
+    EXPECT_EQ(got.finished->state(), v1::JOB_STATE_DEAD);
+    EXPECT_EQ(got.finished->outcome().error_code(), "store_error");
+    EXPECT_THAT(got.finished->outcome().error_message(), ::testing::HasSubstr("broken"));
+  };
+  co_await with_bed(std::move(faults.options), std::move(registry), body);
+}
+
 CORO_TEST(Outage, JobWhoseStreamCannotBeTrimmedFails) {
   Faults faults;
   faults.options.hub.stream_chunks = 1000;

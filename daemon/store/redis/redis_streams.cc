@@ -17,6 +17,11 @@ size_t bytes_of(const Append& append) {
   return append.block->bytes.size() + 4 * append.block->count() + 256;
 }
 
+// Another try would be refused as well, and the streams of other jobs must not wait for it.
+Status damaged_stream(const std::string& job_id, const std::string& refusal) {
+  return damaged_job("the stream of job " + job_id + " (it says '" + refusal + "')");
+}
+
 }  // namespace
 
 Task<std::vector<Status>> RedisStore::append(std::vector<Append> appends) {
@@ -46,7 +51,9 @@ Task<void> RedisStore::send_appends(AppendBatch::Entries entries) {
       continue;
     }
     const int64_t last = (*reply)[i].integer();
-    if (last >= 0) {
+    if (const std::string& refusal = (*reply)[i].text(); !refusal.empty()) {
+      entries[i].answer(damaged_stream(append.token.job_id, refusal));
+    } else if (last >= 0) {
       if (job != nullptr) {
         job->job.set_last_sequence(static_cast<uint64_t>(last));
         set_last_sequence(job->record, static_cast<uint64_t>(last));
@@ -102,6 +109,7 @@ Task<Status> RedisStore::trim(std::string job_id, uint64_t first_sequence) {
   command.add(job_id).add(static_cast<int64_t>(first_sequence));
   const StatusOr<RedisReply> reply = co_await call(redis_scripts::trim, std::move(command), 1);
   if (!reply.ok()) co_return unavailable(reply.status());
+  if (!reply->text().empty()) co_return damaged_stream(job_id, reply->text());
   co_return reply->is_nil() ? unknown_job(job_id) : absl::OkStatus();
 }
 

@@ -4,7 +4,7 @@
 -- ARGV  1 INC of the caller  2 bytes of a block that is told whole, then for each block: job id,
 --       token (worker, attempt as ">I4"), the block as stored
 -- Returns {for each the last sequence stored, as a number; -1 for a stale token, -2 - LAST for a gap
---       after LAST}.
+--       after LAST; or what Redis says of a stream that it cannot add to, as a text}.
 -- One script, because sequences rise by one and only the attempt that runs may append.
 local self, push = ARGV[1], tonumber(ARGV[2])
 local HEADER = 13
@@ -40,13 +40,18 @@ for at = 3, #ARGV, 3 do
     else
       if first <= last then block = cut(block, first, kind, entries, last) end
       answer = first + entries - 1
-      call('XADD', P .. 'chunks:' .. id, string.format('%.0f-0', answer), 'b', block)
-      record = sub(record, 1, 79) .. pack('>I8', answer) .. sub(record, 88)
-      records[id] = record
-      if #block <= push then
-        tell_all(following[id], 'e', id, block)
+      local added =
+        redis.pcall('XADD', P .. 'chunks:' .. id, string.format('%.0f-0', answer), 'b', block)
+      if type(added) == 'table' and added.err then
+        answer = added.err  -- of this stream alone: the others go on
       else
-        tell_all(following[id], 'n', id, pack('>I8', answer))
+        record = sub(record, 1, 79) .. pack('>I8', answer) .. sub(record, 88)
+        records[id] = record
+        if #block <= push then
+          tell_all(following[id], 'e', id, block)
+        else
+          tell_all(following[id], 'n', id, pack('>I8', answer))
+        end
       end
     end
   end

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
@@ -386,8 +387,50 @@ TEST(RedisWorkers, ADeathCountsAgainstASuspectAloneAndTheFifthEndsIt) {
   with_server(body);
 }
 
+TEST(RedisWorkers, AnswersThatComeAfterTheLeaseWasLostChangeNothing) {
+  auto body = [](Cast& cast, RedisProcess& redis) -> Task<void> {
+    Member& a = cast.add(1, kNever);
+    auto submit = a.submit(2);
+    const std::vector<std::string> ids = co_await submit;
+    auto take = a.take(1);
+    const std::vector<v1::Job> taken = co_await take;
+    WEFT_ASSERT(taken.size() == 1);
+    const std::string workers = "{weft:00}:workers";
+    redis.command({"HDEL", workers, to_hex(a.self)});
+    EXPECT_EQ(a.store->look_at_lease(false), LeaseState::kGone);
+    redis.command({"HSET", workers, to_hex(a.self), "0 "});
+    std::optional<StatusOr<Taken>> late;
+    auto both = [&](TaskGroup& group) -> Task<void> {
+      redis.pause();
+      auto call = [](Member* member, v1::Job job,
+                     std::optional<StatusOr<Taken>>* to) -> Task<void> {
+        std::vector<Settlement> one;
+        one.emplace_back(Token(job.spec().id(), job.attempt(), member->self),
+                         v1::JOB_STATE_SUCCEEDED, v1::Outcome(), 0);
+        TakeRequest request{member->self, "worker", 1};
+        auto asked = member->store->settle_and_take(std::move(one), std::move(request));
+        *to = co_await asked;
+      };
+      group.start(call, &a, taken[0], &late);
+      co_await sleep_for(std::chrono::milliseconds(20));  // it is on its way
+      a.store->give_up_lease();
+      redis.resume();
+    };
+    co_await with_group(both);
+    WEFT_ASSERT(late.has_value() && late->ok());
+    EXPECT_THAT(a.told.became, SizeIs(1));
+    EXPECT_THAT((*late)->jobs, IsEmpty());
+    const v1::Job settled = co_await a.get(ids[0]);
+    EXPECT_EQ(settled.state(), v1::JOB_STATE_SUCCEEDED);
+    auto wait = a.becomes(ids[1], v1::JOB_STATE_QUEUED);
+    const v1::Job other = co_await wait;
+    EXPECT_EQ(other.crashes(), 0u);
+  };
+  with_server(body);
+}
+
 TEST(RedisWorkers, AJobToBeCancelledEndsWhenItsWorkerDies) {
-  auto body = [](Cast& cast, RedisProcess&) -> Task<void> {
+  auto body = [](Cast& cast, RedisProcess& redis) -> Task<void> {
     Member& a = cast.add(1);
     Member& b = cast.add(2);
     auto submit = a.submit(1);
@@ -398,6 +441,12 @@ TEST(RedisWorkers, AJobToBeCancelledEndsWhenItsWorkerDies) {
     auto cancel = b.store->cancel(id, "enough");
     const auto answer = co_await cancel;
     EXPECT_EQ(answer->result(), v1::CancelResponse::REQUESTED);
+    // It is wanted to end, so it does not matter that this death would be the last that it may see.
+    redis.command({"EVAL",
+                   "local jobs = '{weft:00}:job' local its = redis.call('HGET', jobs, ARGV[1]) "
+                   "redis.call('HSET', jobs, ARGV[1], its:sub(1, 10) .. string.char(ARGV[2]) .. "
+                   "its:sub(12))",
+                   "0", id, std::to_string(limits::kDeadCrashes - 1)});
     WEFT_ASSERT(co_await b.has_lease());
     a.die();
     auto wait = b.becomes(id, v1::JOB_STATE_CANCELLED);

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tests/support/daemon.h"
+#include "tests/support/json_lines.h"
 
 namespace weft::testing {
 namespace {
@@ -15,15 +16,6 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
 using ::testing::SizeIs;
-
-std::vector<json> lines_of(const std::string& text) {
-  std::vector<json> lines;
-  for (size_t begin = 0, end; (end = text.find('\n', begin)) != std::string::npos;
-       begin = end + 1) {
-    lines.push_back(json::parse(text.substr(begin, end - begin)));
-  }
-  return lines;
-}
 
 class Admin : public ::testing::Test {
  protected:
@@ -44,7 +36,7 @@ TEST_F(Admin, ListShowsTheNewestFirstAndFilters) {
   const auto ids = [&](std::vector<std::string> filter) {
     filter.insert(filter.begin(), {"list", "-o", "jsonl"});
     std::vector<std::string> found;
-    for (const json& job : lines_of(daemon_.weft(filter).out)) found.push_back(job["id"]);
+    for (const json& job : json_lines(daemon_.weft(filter).out)) found.push_back(job["id"]);
     return found;
   };
   EXPECT_THAT(ids({}), ElementsAre(third, second, first));
@@ -69,7 +61,7 @@ TEST_F(Admin, ListFollowsPages) {
       daemon_.weft({"bench", "drain", "--running", "--jobs", std::to_string(kJobs)});
   ASSERT_EQ(bench.exit_code, 0) << bench.err;
   const Ended list = daemon_.weft({"list", "--limit", "100000", "-o", "jsonl"});
-  EXPECT_THAT(lines_of(list.out), SizeIs(kJobs));
+  EXPECT_THAT(json_lines(list.out), SizeIs(kJobs));
 }
 
 TEST_F(Admin, AStateThatIsNoneIsRefusedWithThoseThereAre) {
@@ -153,7 +145,7 @@ TEST_F(Admin, WorkerListAndDumpSayWhoRunsWhat) {
   const std::string id = daemon_.submit("sleep", R"({"ms":600000})");
   json worker;
   do {
-    worker = lines_of(daemon_.weft({"worker", "list", "-o", "jsonl"}).out).at(0);
+    worker = json_lines(daemon_.weft({"worker", "list", "-o", "jsonl"}).out).at(0);
   } while (worker["resident_jobs"] != 1);
   EXPECT_EQ(worker["store"], "memory:");
   EXPECT_GT(worker["resident_memory_bytes"], 1 << 20);

@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "tests/support/daemon.h"
+#include "tests/support/json_lines.h"
 #include "tests/support/process.h"
 #include "tests/support/redis_server.h"
 
@@ -22,15 +23,6 @@ using ::testing::IsEmpty;
 using ::testing::Not;
 using ::testing::SizeIs;
 
-std::vector<json> reports_of(const std::string& text) {
-  std::vector<json> reports;
-  for (size_t begin = 0, end; (end = text.find('\n', begin)) != std::string::npos;
-       begin = end + 1) {
-    reports.push_back(json::parse(text.substr(begin, end - begin)));
-  }
-  return reports;
-}
-
 TEST(Bench, EachPrintsItsSettingsAndFigures) {
   const std::vector<std::pair<std::string, std::vector<std::string>>> benches = {
       {"submit", {"--seconds", "0.1"}},
@@ -43,7 +35,7 @@ TEST(Bench, EachPrintsItsSettingsAndFigures) {
     command.insert(command.end(), options.begin(), options.end());
     const Ended ended = run_process(command);
     ASSERT_EQ(ended.exit_code, 0) << name << ": " << ended.err;
-    const std::vector<json> reports = reports_of(ended.out);
+    const std::vector<json> reports = json_lines(ended.out);
     ASSERT_THAT(reports, SizeIs(2));  // one a store
     for (const json& report : reports) {
       EXPECT_EQ(report["bench"], name);
@@ -61,7 +53,7 @@ TEST(Bench, JobsOfAnotherTypeRunAndLeaveNothingBehind) {
       run_process({weft_path(), "bench", "drain", "--store", "sqlite:", "--jobs", "1000", "--type",
                    "sleep", "--payload", R"({"ms":0})", "--retention", "0", "-o", "jsonl"});
   ASSERT_EQ(ended.exit_code, 0) << ended.err;
-  const std::vector<json> reports = reports_of(ended.out);
+  const std::vector<json> reports = json_lines(ended.out);
   ASSERT_THAT(reports, SizeIs(1));
   EXPECT_EQ(reports[0]["settings"]["jobs"], "sleep with 100 bytes, kept 0 s");
   ASSERT_THAT(reports[0]["rows"], SizeIs(2));
@@ -72,7 +64,7 @@ TEST(Bench, ADaemonKeepsToTheCpuItIsGiven) {
   const Ended ended = run_process({weft_path(), "bench", "latency", "--store", "memory:", "--jobs",
                                    "5", "--daemon-cpu", "0", "-o", "jsonl"});
   ASSERT_EQ(ended.exit_code, 0) << ended.err;
-  const std::vector<json> reports = reports_of(ended.out);
+  const std::vector<json> reports = json_lines(ended.out);
   ASSERT_THAT(reports, SizeIs(1));
   EXPECT_THAT(reports[0]["settings"]["placement"].get<std::string>(), HasSubstr("daemon CPU 0"));
 }
@@ -144,7 +136,7 @@ TEST(Bench, OnRedisItCountsTheServerAndRemovesItsKeys) {
     // A daemon that says it is ready has its connection.
     EXPECT_THAT(ended.err, Not(HasSubstr("no connection")));
     EXPECT_EQ(redis.command({"DBSIZE"}), "0") << redis.command({"KEYS", "*"});
-    const std::vector<json> reports = reports_of(ended.out);
+    const std::vector<json> reports = json_lines(ended.out);
     ASSERT_THAT(reports, SizeIs(1));
     EXPECT_EQ(reports[0]["settings"]["durability"], "Redis, AOF everysec");
     if (name == "waiting") continue;

@@ -34,19 +34,6 @@ std::string server_path() {
   return "/usr/bin/redis-server";
 }
 
-uint16_t free_port() {
-  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t length = sizeof(address);
-  const bool bound = ::bind(fd, reinterpret_cast<sockaddr*>(&address), length) == 0 &&
-                     ::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length) == 0;
-  ::close(fd);
-  EXPECT_TRUE(bound) << "no free port";
-  return ntohs(address.sin_port);
-}
-
 std::string to_text(const redisReply& reply) {
   switch (reply.type) {
     case REDIS_REPLY_INTEGER:
@@ -77,6 +64,19 @@ char state_of(pid_t pid) {
 }
 
 }  // namespace
+
+uint16_t free_port() {
+  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t length = sizeof(address);
+  const bool bound = ::bind(fd, reinterpret_cast<sockaddr*>(&address), length) == 0 &&
+                     ::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length) == 0;
+  ::close(fd);
+  EXPECT_TRUE(bound) << "no free port";
+  return ntohs(address.sin_port);
+}
 
 RedisProcess::RedisProcess(RedisProcessOptions options) : options_(std::move(options)) {
   std::string name = (std::filesystem::temp_directory_path() / "weft-redis-XXXXXX").string();

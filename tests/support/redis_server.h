@@ -14,6 +14,9 @@ struct redisContext;
 
 namespace weft::testing {
 
+// Of 127.0.0.1; somebody else may take it.
+uint16_t free_port();
+
 struct RedisProcessOptions {
   bool tcp = false;  // also on a free port of 127.0.0.1, which stays the same over restarts
   std::string appendfsync = {};             // "everysec", "always" or "no"; empty: nothing is kept

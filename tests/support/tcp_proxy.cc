@@ -130,6 +130,17 @@ void TcpProxy::keep_answers() {
   losing_ = false;
 }
 
+void TcpProxy::replace(std::string from, std::string to) {
+  const std::lock_guard lock(mutex_);
+  replaced_ = std::move(from);
+  replacement_ = std::move(to);
+}
+
+void TcpProxy::lead_to(uint16_t server_port) {
+  const std::lock_guard lock(mutex_);
+  server_port_ = server_port;
+}
+
 void TcpProxy::refuse() {
   const std::lock_guard lock(mutex_);
   refusing_ = true;
@@ -186,9 +197,15 @@ void TcpProxy::forward(Link& link, Direction direction, bool readable, bool writ
     const ssize_t got = ::recv(lane.from, buffer, sizeof(buffer), MSG_DONTWAIT);
     if (got > 0 && direction == kToClient && std::exchange(losing_, false)) return reset(link);
     if (got > 0) {
-      const auto size = static_cast<size_t>(got);
-      lane.chunks.push_back({Clock::now() + delays_[direction], std::string(buffer, size)});
-      lane.buffered += size;
+      std::string bytes(buffer, static_cast<size_t>(got));
+      if (direction == kToClient && !replaced_.empty()) {
+        for (size_t at = 0; (at = bytes.find(replaced_, at)) != std::string::npos;) {
+          bytes.replace(at, replaced_.size(), replacement_);
+          at += replacement_.size();
+        }
+      }
+      lane.buffered += bytes.size();
+      lane.chunks.push_back({Clock::now() + delays_[direction], std::move(bytes)});
     } else if (got == 0) {
       lane.ended = true;
     } else if (errno != EAGAIN && errno != EINTR) {

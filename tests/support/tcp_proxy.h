@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <list>
 #include <mutex>
+#include <string>
 #include <thread>
 
 namespace weft::testing {
@@ -39,6 +40,10 @@ class TcpProxy {
   // answer was done, but the client cannot know. Once; keep_answers() takes it back.
   void lose_answer();
   void keep_answers();
+  // What comes from the server has `to` for each `from` that comes in one piece.
+  void replace(std::string from, std::string to);
+  // Later connections go to this port.
+  void lead_to(uint16_t server_port);
   // New connections are reset at once, until resume().
   void refuse();
 
@@ -54,16 +59,18 @@ class TcpProxy {
   void reset(Link& link);
   void wake();
 
-  const uint16_t server_port_;
   uint16_t port_ = 0;
   int listen_fd_ = -1;
   int wake_fd_ = -1;
 
   mutable std::mutex mutex_;  // guards what follows; not held while the thread waits
+  uint16_t server_port_;
   std::list<Link> links_;
   std::array<std::chrono::milliseconds, 2> delays_{};
   std::array<bool, 2> held_{};
   std::array<uint64_t, 2> bytes_{};
+  std::string replaced_;  // empty: nothing is
+  std::string replacement_;
   bool losing_ = false;
   bool refusing_ = false;
   bool stop_ = false;

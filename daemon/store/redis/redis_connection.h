@@ -49,8 +49,8 @@ struct RedisConnectionStats {
 // answered. Cancellation: a cancelled caller stops waiting, but its command may be carried out.
 // Errors of every command, apart from those the server means for the caller:
 //   UNAVAILABLE with a retry time: no connection, or it was lost (then the command may have been
-//   carried out), or the server said LOADING, BUSY, MASTERDOWN, CLUSTERDOWN, MISCONF, NOREPLICAS,
-//   READONLY (which ends the connection too: another server is the master now);
+//   carried out), or the server said LOADING, BUSY, MASTERDOWN, CLUSTERDOWN, MOVED, ASK, MISCONF,
+//   NOREPLICAS, READONLY (which ends the connection too: another server is the master now);
 //   RESOURCE_EXHAUSTED with a retry time: OOM. Each is counted by its kind.
 //   INTERNAL: any other error reply, with its text.
 // Limits: in_flight commands and in_flight_bytes; more wait in their callers.

@@ -23,9 +23,8 @@ Status check_hello(const RedisReply& reply, const RedisServer& server) {
       return make_status(
           StatusCode::kPermissionDenied,
           at + (server.password.empty()
-                    ? " wants a password: give it in the URL (redis://:PASSWORD@HOST) or in the "
-                      "file "
-                      "or variable that weftd reads it from"
+                    ? " wants a password: give it in WEFT_STORE_PASSWORD or a file with "
+                      "--store-password-file, or in the URL (redis://:PASSWORD@HOST)"
                     : " refused the user or the password: check both, and that the user is 'on' "
                       "(ACL LIST)"));
     }

@@ -7,8 +7,9 @@ namespace {
 
 constexpr int kRetryMs = static_cast<int>(limits::kRedisRetryMsMax);
 constexpr std::array<std::string_view, kRedisRefusals> kNames = {
-    "READONLY", "LOADING",  "BUSY",   "MASTERDOWN", "CLUSTERDOWN", "MISCONF", "NOREPLICAS",
-    "OOM",      "NOSCRIPT", "NOPERM", "NOAUTH",     "WRONGPASS",   "OTHER"};
+    "READONLY", "LOADING",   "BUSY",       "MASTERDOWN", "CLUSTERDOWN", "MOVED",
+    "ASK",      "MISCONF",   "NOREPLICAS", "OOM",        "NOSCRIPT",    "NOPERM",
+    "NOAUTH",   "WRONGPASS", "WRONGTYPE",  "OTHER"};
 
 std::string_view advice(RedisRefusal refusal) {
   switch (refusal) {
@@ -19,8 +20,14 @@ std::string_view advice(RedisRefusal refusal) {
     case RedisRefusal::kBusy:
       return "a script holds it up; try again, or end it with SCRIPT KILL";
     case RedisRefusal::kMasterDown:
-    case RedisRefusal::kClusterDown:
       return "a part of it is down; try again when it is back";
+    case RedisRefusal::kClusterDown:
+      return "it is one node of a Redis Cluster that lacks a part; try again when that is back, or "
+             "point weftd at a single server";
+    case RedisRefusal::kMoved:
+    case RedisRefusal::kAsk:
+      return "it is one node of a Redis Cluster and another has the keys; point weftd at a single "
+             "server";
     case RedisRefusal::kMisconf:
       return "it cannot save to its disk; mend that, or set stop-writes-on-bgsave-error no";
     case RedisRefusal::kNoReplicas:
@@ -33,6 +40,9 @@ std::string_view advice(RedisRefusal refusal) {
     case RedisRefusal::kNoAuth:
     case RedisRefusal::kWrongPass:
       return "give weftd a user that may use its keys, channels and commands (ACL SETUSER)";
+    case RedisRefusal::kWrongType:
+      return "a key under our prefix is not ours; find what else writes there, or use another "
+             "--store-prefix";
     case RedisRefusal::kOther:
       return "this should not happen; report it with the versions of weftd and Redis";
   }
@@ -60,6 +70,8 @@ Status status_of(RedisRefusal refusal, const std::string& server, const std::str
     case RedisRefusal::kBusy:
     case RedisRefusal::kMasterDown:
     case RedisRefusal::kClusterDown:
+    case RedisRefusal::kMoved:
+    case RedisRefusal::kAsk:
     case RedisRefusal::kMisconf:
     case RedisRefusal::kNoReplicas:
     case RedisRefusal::kNoScript:
@@ -69,6 +81,7 @@ Status status_of(RedisRefusal refusal, const std::string& server, const std::str
     case RedisRefusal::kNoPerm:
     case RedisRefusal::kNoAuth:
     case RedisRefusal::kWrongPass:
+    case RedisRefusal::kWrongType:
     case RedisRefusal::kOther:
       return make_status(StatusCode::kInternal, message);
   }

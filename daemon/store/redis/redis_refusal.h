@@ -20,6 +20,8 @@ enum class RedisRefusal : uint8_t {
   kBusy,         // a script runs for too long
   kMasterDown,   // a replica that lost its master
   kClusterDown,  // its cluster lacks a part
+  kMoved,        // another node of its cluster has our keys…
+  kAsk,          // …or gets them now
   kMisconf,      // it cannot save to its disk
   kNoReplicas,   // fewer replicas than it was told to have
   kOom,          // maxmemory is reached
@@ -27,6 +29,7 @@ enum class RedisRefusal : uint8_t {
   kNoPerm,       // the user may not
   kNoAuth,       // nobody logged in
   kWrongPass,    // the password or the user is wrong
+  kWrongType,    // a key of ours is somebody else's
   kOther,
 };
 inline constexpr size_t kRedisRefusals = static_cast<size_t>(RedisRefusal::kOther) + 1;

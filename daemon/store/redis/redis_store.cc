@@ -87,7 +87,8 @@ Status RedisStore::begin(RedisSync& redis) {
   RedisCommand layout("SET");
   layout.add(prefix_ + "layout").add(kLayout).add("NX").add("GET");
   const StatusOr<RedisReply> there = redis.call(std::move(layout));
-  if (!there.ok() && there.status().code() != StatusCode::kInternal) return there.status();
+  const bool strange = there.status().message().find("WRONGTYPE") != std::string_view::npos;
+  if (!there.ok() && !strange) return there.status();
   if (!there.ok() || (!there->is_nil() && there->text() != kLayout)) {
     const std::string found = there.ok() ? "the layout " + there->text() : "something else";
     return make_status(StatusCode::kDataLoss,

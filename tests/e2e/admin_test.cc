@@ -71,11 +71,14 @@ TEST_F(Admin, AStateThatIsNoneIsRefusedWithThoseThereAre) {
 }
 
 TEST_F(Admin, ResultWaitsForTheEndAndExitsWithTheOutcome) {
-  const std::string id = daemon_.submit("sleep", R"({"ms":300})");
+  // It ends once somebody reads it, and not before.
+  const std::string id = daemon_.submit("count", R"({"to":3})", {"--stream-policy", "pause"});
   const Ended early = daemon_.weft({"result", id, "--no-wait"});
   EXPECT_EQ(early.exit_code, 1);
   EXPECT_THAT(early.err, HasSubstr("has no result yet"));
-  EXPECT_EQ(daemon_.weft({"result", id}).exit_code, 0);
+  Process waiting = daemon_.start_weft({"result", id});
+  EXPECT_EQ(daemon_.weft({"attach", id}).exit_code, 0);
+  EXPECT_EQ(waiting.wait().exit_code, 0);
   EXPECT_EQ(daemon_.weft({"result", ended("fail", R"({"message":"no ink"})")}).exit_code, 10);
   const Ended unknown = daemon_.weft({"result", "no-such-job-at-all"});
   EXPECT_EQ(unknown.exit_code, 13);

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <chrono>
 #include <csignal>
 #include <fstream>
 #include <memory>
@@ -272,8 +273,13 @@ TEST_F(Commands, CtrlCNamesTheJobAndHowToStopIt) {
 
 TEST_F(Commands, RunNamesItsJobWhenTheDaemonDoesNotComeBack) {
   auto daemon = std::make_unique<Daemon>();
+  // Far longer than it takes here to come to the first chunk.
+  const auto begin = std::chrono::steady_clock::now();
+  EXPECT_EQ(daemon->weft({"run", "echo", "--payload", "x"}).exit_code, 0);
+  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
+  const std::string deadline = std::to_string(1 + 20 * took.count());
   Process run = daemon->start_weft(
-      {"run", "count", "--payload", kEndless, "--id", "left-alone", "--deadline", "5"});
+      {"run", "count", "--payload", kEndless, "--id", "left-alone", "--deadline", deadline});
   EXPECT_EQ(run.read_line(), "1");
   daemon->process().kill();
   const Ended ended = run.wait();

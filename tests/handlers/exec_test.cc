@@ -225,7 +225,7 @@ REAL_TIME_TEST(Exec, CancelKillsACommandThatIgnoresSigtermAndItsChildren) {
 }
 
 // Until the command has ended by itself, or was killed long after that could have been.
-constexpr int64_t kLongGraceMs = 20'000;
+constexpr int64_t kLongGraceMs = 60'000;
 
 // A script that prints more than pipes hold when it gets a SIGTERM, and then removes `file`.
 class LastWords {
@@ -295,12 +295,17 @@ REAL_TIME_TEST(Exec, CancelReachesACommandThatIsBlockedInAWrite) {
 }
 
 REAL_TIME_TEST(Exec, TimeoutStopsTheCommand) {
-  const Read got =
-      co_await run(R"({"argv":["sh","-c","echo on; exec sleep 1000"],"timeout_ms":200})");
+  // A busy machine may take longer than that to get to the echo.
+  Read got;
+  std::string ms = "200";
+  for (; got.chunks.empty() && ms.size() < 6; ms += '0') {
+    const std::string payload = R"({"argv":["sh","-c","echo on; exec sleep 1000"],"timeout_ms":)";
+    got = co_await run(payload + ms + "}");
+    EXPECT_EQ(got.finished->state(), v1::JOB_STATE_DEAD);
+    EXPECT_EQ(got.finished->outcome().error_code(), "timeout");
+    EXPECT_THAT(got.finished->outcome().error_message(), HasSubstr("its timeout_ms of " + ms));
+  }
   EXPECT_THAT(got.chunks, ElementsAre("on"));
-  EXPECT_EQ(got.finished->state(), v1::JOB_STATE_DEAD);
-  EXPECT_EQ(got.finished->outcome().error_code(), "timeout");
-  EXPECT_THAT(got.finished->outcome().error_message(), HasSubstr("its timeout_ms of 200"));
 }
 
 REAL_TIME_TEST(Exec, WhatACommandLeavesBehindInItsGroupEndsWithIt) {

@@ -38,7 +38,10 @@ inline void run_real(Task<void> (*body)()) {
 
 // Waits for what the other end does.
 inline Task<bool> eventually(std::function<bool()> condition) {
-  for (int i = 0; i < 5000 && !condition(); ++i) co_await sleep_for(std::chrono::milliseconds(1));
+  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  while (!condition() && std::chrono::steady_clock::now() < until) {
+    co_await sleep_for(std::chrono::milliseconds(1));
+  }
   co_return condition();
 }
 

@@ -156,14 +156,10 @@ REAL_TIME_TEST(Process, DroppedWhileItRunsIsKilled) {
 }
 
 template <typename Function>
-int64_t fastest_ns(Function&& function) {
-  int64_t fastest = INT64_MAX;
-  for (int i = 0; i < 20; ++i) {
-    const int64_t before = RealClock::instance().monotonic_ns();
-    function();
-    fastest = std::min(fastest, RealClock::instance().monotonic_ns() - before);
-  }
-  return fastest;
+int64_t ns_of(Function&& function) {
+  const int64_t before = RealClock::instance().monotonic_ns();
+  function();
+  return RealClock::instance().monotonic_ns() - before;
 }
 
 // The loop stands still while a command starts. A fork() copies the tables of all its memory.
@@ -172,12 +168,16 @@ REAL_TIME_TEST(Process, AStartInALargeDaemonCostsFarLessThanItsFork) {
   void* memory = mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   madvise(memory, kBytes, MADV_NOHUGEPAGE);
   memset(memory, 1, kBytes);
-  const int64_t start_ns = fastest_ns([] { EXPECT_TRUE(start({"/bin/true"}).ok()); });
-  const int64_t fork_ns = fastest_ns([] {
-    const pid_t child = fork();
-    if (child == 0) _exit(0);
-    EXPECT_EQ(waitpid(child, nullptr, 0), child);
-  });
+  // In turn, and the fastest of each: other work on the machine only ever makes one slower.
+  int64_t start_ns = INT64_MAX, fork_ns = INT64_MAX;
+  for (int i = 0; i < 300 && (i < 10 || start_ns >= fork_ns / 2); ++i) {
+    start_ns = std::min(start_ns, ns_of([] { EXPECT_TRUE(start({"/bin/true"}).ok()); }));
+    fork_ns = std::min(fork_ns, ns_of([] {
+                         const pid_t child = fork();
+                         if (child == 0) _exit(0);
+                         EXPECT_EQ(waitpid(child, nullptr, 0), child);
+                       }));
+  }
   munmap(memory, kBytes);
   std::printf("figure: with 512 MiB in memory a start of a command takes %.2f ms, a fork %.2f ms\n",
               static_cast<double>(start_ns) / 1e6, static_cast<double>(fork_ns) / 1e6);

@@ -22,6 +22,7 @@ namespace {
 
 using testing::comes_true;
 using testing::health;
+using testing::Process;
 using testing::RedisAnswers;
 using testing::RedisProcess;
 using testing::start_call;
@@ -88,7 +89,7 @@ TEST(RedisLink, EndsWhenAnAnswerDoesNotComeInTime) {
                };
                const auto start = std::chrono::steady_clock::now();
                co_await with_group(block);
-               EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(30));
+               EXPECT_LT(std::chrono::steady_clock::now() - start, Process::kPatience);
                EXPECT_GE(redis.stats().timeouts, before + 1);
                for (const auto& answer : answers) {
                  EXPECT_EQ(answer.status().code(), StatusCode::kUnavailable);
@@ -102,9 +103,14 @@ TEST(RedisLink, EndsWhenAnAnswerDoesNotComeInTime) {
                EXPECT_FALSE(redis.connected());
                proxy.resume();
                co_await redis.wait_connected();
-               const auto count = co_await redis.call(words({"GET", "n"}));
-               WEFT_ASSERT(count.ok());
-               EXPECT_EQ(count->text(), "3");
+               // On a busy machine this answer may be late, too.
+               std::string count;
+               for (int i = 0; i < 100 && count.empty(); ++i) {
+                 const auto answer = co_await redis.call(words({"GET", "n"}));
+                 if (answer.ok()) count = answer->text();
+                 if (!answer.ok()) co_await redis.wait_connected();
+               }
+               EXPECT_EQ(count, "3");
              });
 }
 

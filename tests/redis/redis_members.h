@@ -65,12 +65,17 @@ class Member {
   void die() { life_.cancel(CancelReason::kShutdown); }
 
   Task<bool> has_lease() {
-    for (int i = 0; i < 3000; ++i) {
+    co_return co_await is_listed([](const v1::Worker&) { return true; });
+  }
+  // Its lease, and a description of it that `fits`.
+  Task<bool> is_listed(std::function<bool(const v1::Worker&)> fits) {
+    const auto until = std::chrono::steady_clock::now() + Process::kPatience;
+    while (std::chrono::steady_clock::now() < until) {
       auto call = store->workers();
       const auto workers = co_await call;
       if (workers.ok()) {
         for (const v1::Worker& worker : *workers) {
-          if (worker.incarnation() == to_hex(self)) co_return true;
+          if (worker.incarnation() == to_hex(self) && fits(worker)) co_return true;
         }
       }
       co_await sleep_for(std::chrono::milliseconds(2));
@@ -94,7 +99,8 @@ class Member {
   Task<std::vector<v1::Job>> take(size_t most) {
     std::vector<v1::Job> jobs;
     // Until it has a lease it gets nothing.
-    for (int i = 0; i < 3000 && jobs.empty(); ++i) {
+    const auto until = std::chrono::steady_clock::now() + Process::kPatience;
+    while (jobs.empty() && std::chrono::steady_clock::now() < until) {
       TakeRequest request{self, "worker", most};
       auto call = store->settle_and_take({}, std::move(request));
       auto taken = co_await call;

@@ -191,7 +191,8 @@ TEST(RedisWorkers, OneThatWasGivenUpAliveStartsAnewAndItsJobsAreForgiven) {
       co_return answer.ok() ? answer->jobs.size() : 0;
     };
     size_t got = 0;
-    for (int i = 0; i < 3000 && got == 0; ++i) {
+    const auto until = std::chrono::steady_clock::now() + Process::kPatience;
+    while (got == 0 && std::chrono::steady_clock::now() < until) {
       auto call = jobs();
       got = co_await call;
       if (got == 0) co_await sleep_for(std::chrono::milliseconds(2));
@@ -409,7 +410,10 @@ TEST(RedisWorkers, JobsOfATypeNobodyHasEndAfterTenMinutes) {
     other.add_types("other");
     other.set_name("other");
     a.store->set_description([other] { return other; });
-    co_await sleep_for(std::chrono::milliseconds(2 * kRenewMs));
+    const auto types = [](int count) {
+      return [count](const v1::Worker& worker) { return worker.types_size() == count; };
+    };
+    WEFT_ASSERT(co_await a.is_listed(types(1)));
     // Too late by one look: it is the type that nobody has had for so long, and jobs as old as
     // that.
     redis.command({"HSET", foreign, "it", long_ago, "gone", long_ago});
@@ -437,7 +441,7 @@ TEST(RedisWorkers, JobsOfATypeNobodyHasEndAfterTenMinutes) {
     // Its worker has come.
     other.add_types("it");
     a.store->set_description([other] { return other; });
-    co_await sleep_for(std::chrono::milliseconds(2 * kRenewMs));
+    WEFT_ASSERT(co_await a.is_listed(types(2)));
     backdate(redis, ids[2], limits::kForeignTypeMs);
     Member& c = cast.add(3);
     const bool cleared =

@@ -130,7 +130,7 @@ TEST(BidiCallFuzz, ShutdownInTheMiddleOfEverything) {
     for (uint64_t seed = 1; seed <= 3; ++seed) {
       clients.emplace_back([&server, seed, round] { run_client(server, seed + 10 * round, 60); });
     }
-    ASSERT_TRUE(server.wait_for([&] { return handlers_started > 20 * round; }));
+    ASSERT_TRUE(server.wait_for([&] { return handlers_started > 10 * round; }));
     server.begin_stop(std::chrono::milliseconds(50));
     for (std::thread& client : clients) client.join();
     server.stop();

@@ -160,11 +160,15 @@ TEST(UnaryCall, DeadlineReachesTheCoroutine) {
   ScriptedService service;
   service.get = waits_for_ever<GetCall>(witness);
   TestServer server(service);
-  grpc::ClientContext context;
-  // By hand: a deadline of the client's own would let it cancel the call a moment earlier.
-  context.AddMetadata("grpc-timeout", "100m");
-  v1::Job job;
-  EXPECT_FALSE(server.stub()->Get(&context, {}, &job).ok());
+  auto stub = server.stub();
+  // A busy machine may take longer than that to get a call to its coroutine.
+  for (int ms = 100; ms < 60'000 && !witness.started; ms *= 4) {
+    grpc::ClientContext context;
+    // By hand: a deadline of the client's own would let it cancel the call a moment earlier.
+    context.AddMetadata("grpc-timeout", std::to_string(ms) + "m");
+    v1::Job job;
+    EXPECT_FALSE(stub->Get(&context, {}, &job).ok());
+  }
   EXPECT_TRUE(server.wait_for([&] { return witness.gone.load(); }));
   EXPECT_EQ(witness.reason.load(), CancelReason::kDeadline);
   EXPECT_TRUE(server.wait_for([&] { return server.server().stats().calls == 0; }));

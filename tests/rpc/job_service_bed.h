@@ -61,10 +61,10 @@ class JobServiceBed : public ::testing::Test {
     loop_->post(*new FunctionMail([&task] { task(); }));
     return result.get();
   }
-  // Returns when `condition`, asked on the loop thread again and again, holds. False: not within 20
-  // seconds.
+  // Returns when `condition`, asked on the loop thread again and again, holds. False: not within a
+  // minute.
   bool wait_for(std::function<bool()> condition) {
-    const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(60);
     while (!on_loop(condition)) {
       if (std::chrono::steady_clock::now() > limit) return false;
       std::this_thread::yield();

@@ -115,7 +115,7 @@ void TestServer::post(std::function<void()> function) {
 }
 
 bool TestServer::wait_for(std::function<bool()> condition) {
-  const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(60);
   while (!on_loop(condition)) {
     if (std::chrono::steady_clock::now() > limit) return false;
     std::this_thread::yield();

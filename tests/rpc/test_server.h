@@ -71,7 +71,7 @@ class TestServer {
     return on_loop([this] { return server_->stats(); });
   }
   // Returns when `condition`, asked on the loop thread at every turn it gets, holds. False: not
-  // within 20 seconds.
+  // within a minute.
   bool wait_for(std::function<bool()> condition);
   RpcServer& server() { return *server_; }
 

@@ -35,8 +35,10 @@ TEST(EventLoopIdea, TasksResumeInTheOrderAnswersArrive) {
   Random random(2024);
   for (size_t i = kTasks; i > 1; --i) std::swap(answered[i - 1], answered[random.below(i)]);
   std::vector<int> remote(kTasks);
+  size_t begun = 0;
   auto job = [&](size_t id, int fd) -> Task<void> {
     Socket socket(fd);
+    ++begun;
     char byte;
     auto count = co_await socket.read(&byte, 1);
     EXPECT_EQ(count.value(), 1u);
@@ -51,7 +53,22 @@ TEST(EventLoopIdea, TasksResumeInTheOrderAnswersArrive) {
         remote[i] = fds[1];
         group.start(job, i, fds[0]);
       }
-      co_await sleep_for(milliseconds(1));  // all of them wait now
+      while (begun < kTasks) co_await yield_now();
+      // All of them wait now, and the kernel has nothing to tell of any of them: it told of this
+      // one, which came last.
+      int last[2];
+      EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, last), 0);
+      Socket here(last[0]), there(last[1]);
+      auto listen = [](Socket* socket) -> Task<void> {
+        char byte;
+        auto count = co_await socket->read(&byte, 1);
+        EXPECT_EQ(count.value(), 1u);
+      };
+      auto say = [](Socket* socket) -> Task<void> {
+        const Status written = co_await socket->write_all("!");
+        EXPECT_TRUE(written.ok());
+      };
+      co_await all_of(listen(&here), say(&there));
       for (size_t id : answered) EXPECT_EQ(write(remote[id], "!", 1), 1);
     };
     co_await with_group(body);

@@ -49,7 +49,10 @@ StatusOr<v1::Job> Reader::get(const std::string& job_id, bool with_payload) {
 }
 
 void Reader::add_extent(int64_t row, v1::Job& job) const {
-  job.set_last_sequence(std::max(job.last_sequence(), segments_.extent(row).last_sequence));
+  // Both ends of the same moment: the row may be older, and trims may have come in between.
+  const StreamExtent extent = segments_.extent(row);
+  job.set_first_sequence(std::max(job.first_sequence(), extent.first_sequence));
+  job.set_last_sequence(std::max(job.last_sequence(), extent.last_sequence));
 }
 
 StatusOr<JobPage> Reader::list(const JobFilter& filter, const std::string& position,

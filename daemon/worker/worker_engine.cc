@@ -156,7 +156,11 @@ void WorkerEngine::Impl::start(v1::Job job) {
     context->type_place.enter(gate);
   }
   const std::string& id = context->token().job_id;
-  running_[to_absl(id)] = context.get();
+  JobContext*& running = running_[to_absl(id)];
+  // A store that lost what it did last has forgotten that it gave us this job; of the two runs,
+  // which may even have the same token, only this one knows where the job's stream ends now.
+  if (running != nullptr) lose(*running);
+  running = context.get();
   if (grace_over_ || (dispatcher_.draining() && context->held()))
     context->scope().cancel(CancelReason::kShutdown);
   if (const auto cancel = early_cancels_.find(to_absl(id)); cancel != early_cancels_.end()) {

@@ -4,6 +4,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
+#include <utility>
 
 namespace weft::testing {
 
@@ -22,7 +23,8 @@ std::map<std::string, std::vector<JobRun>> Journal::read() const {
     std::vector<JobRun>& of_job = runs[job];
     if (what == "start") of_job.push_back(run);
     for (JobRun& begun : of_job) {
-      if (what == "end" && begun.attempt == run.attempt && begun.pid == run.pid) begun.ended = true;
+      if (what != "end" || begun.attempt != run.attempt || begun.pid != run.pid) continue;
+      if (!std::exchange(begun.ended, true)) break;
     }
   }
   return runs;

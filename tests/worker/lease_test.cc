@@ -36,10 +36,12 @@ class LeasedStore final : public testing::StoreWrapper, private StoreListener {
       co_return retry_error(StatusCode::kUnavailable, "no connection", 10);
     }
     const Incarnation worker = take.worker;
+    const bool asked = take.max_jobs > 0;
     auto next = inner->settle_and_take(std::move(settlements), std::move(take));
     StatusOr<Taken> taken = co_await next;
     for (const v1::Job& job : taken->jobs)
       taken_.emplace_back(job.spec().id(), job.attempt(), worker);
+    if (asked && again) taken->jobs.push_back(*std::exchange(again, std::nullopt));
     co_return taken;
   }
   Task<StatusOr<std::vector<Token>>> held() override {
@@ -58,6 +60,7 @@ class LeasedStore final : public testing::StoreWrapper, private StoreListener {
 
   bool deaf = false;
   bool down = false;
+  std::optional<v1::Job> again;    // the next take gets it, once more
   std::vector<std::string> types;  // of the last take
   std::vector<Token> told;         // settlements
 
@@ -186,6 +189,43 @@ CORO_TEST(Lease, JobsThatWereTakenWithoutOurHearingOfItAreHandedBack) {
     const v1::Finished finished = co_await bed.finished(unknown);
     EXPECT_EQ(finished.state(), v1::JOB_STATE_SUCCEEDED);
     EXPECT_EQ(attempt, 2u);
+    EXPECT_EQ(bed.worker.stats().resident, 0u);
+  };
+  co_await with_bed(std::move(leased.options), std::move(registry), body);
+}
+
+CORO_TEST(Lease, OfAnAttemptThatTheStoreGivesTwiceOnlyTheSecondRunGoesOn) {
+  Leased leased;
+  LeasedStore& store = *leased.store;
+  Registry registry;
+  int begun = 0, cancelled = 0;
+  Event open;
+  auto handler = [&](Job) -> Stream<std::string> {
+    const int run = ++begun;
+    try {
+      co_await open.wait();
+    } catch (const Cancelled& why) {
+      cancelled += why.reason() == CancelReason::kLeaseLost ? 1 : 0;
+      throw;
+    }
+    co_yield "run " + std::to_string(run);
+  };
+  registry.add("it", make_handler(handler));
+  auto body = [&](WorkerBed& bed) -> Task<void> {
+    const std::string id = co_await bed.submit("it");
+    while (begun < 1) co_await settle_down();
+    store.again = co_await bed.get(id);
+    store.listener().on_work();
+    while (begun < 2) co_await settle_down();
+    co_await settle_down();
+    EXPECT_EQ(cancelled, 1);
+    open.set();
+    const v1::Finished finished = co_await bed.finished(id);
+    EXPECT_EQ(finished.state(), v1::JOB_STATE_SUCCEEDED);
+    auto reader = co_await bed.watch(id);
+    const testing::Read all = co_await testing::read(*reader);
+    EXPECT_THAT(all.chunks, ElementsAre("run 2"));
+    EXPECT_EQ(store.told.size(), 1u);
     EXPECT_EQ(bed.worker.stats().resident, 0u);
   };
   co_await with_bed(std::move(leased.options), std::move(registry), body);

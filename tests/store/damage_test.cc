@@ -116,6 +116,35 @@ TEST_F(DamagedPage, ThatTookChunksAwayIsSaidToWhoReadsThem) {
   }
 }
 
+// A store that was opened anew has to read what it cancels.
+TEST_F(DamagedPage, OfAPayloadIsSaidToWhoCancelsItsJob) {
+  make_store();
+  for (const int64_t retention_s : {int64_t{0}, int64_t{60}}) {
+    session([retention_s](Harness& h) -> Task<void> {
+      v1::JobSpec spec = Harness::make_spec("default", payload_of(100 + retention_s));
+      spec.set_id(id_of(100 + retention_s));
+      spec.mutable_retention()->set_seconds(retention_s);
+      co_await h.add(std::move(spec));
+    });
+  }
+  session([this](Harness& h) -> Task<void> {
+    for (const int hit : {7, 100, 160}) {
+      damage("payload of " + id_of(hit));
+      for (int i = 0; i < 2; ++i) {
+        const auto cancelled = co_await h.store().cancel(id_of(hit), "not needed");
+        expect_data_loss(cancelled.status());
+      }
+    }
+    // Others go on.
+    const auto other = co_await h.store().cancel(id_of(30), "not needed");
+    WEFT_ASSERT(other.ok());
+    EXPECT_EQ(other->result(), v1::CancelResponse::CANCELLED);
+    const auto unknown = co_await h.store().cancel("nobody", "not needed");
+    EXPECT_EQ(unknown.status().code(), StatusCode::kNotFound);
+    EXPECT_EQ(h.store().stats().queued_jobs, static_cast<uint64_t>(kJobs + 1));
+  });
+}
+
 TEST_F(DamagedPage, StopsTheProcessThatWouldRunOnIt) {
   make_store();
   int pipe_fds[2];

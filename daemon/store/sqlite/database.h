@@ -31,6 +31,8 @@ class Database {
   const std::string& error() const { return error_; }
   // Nothing but a restart can mend it: the data on disk is not what it should be.
   bool fatal() const;
+  // What was read is not what was written.
+  bool damaged() const { return (code_ & 0xff) == SQLITE_CORRUPT; }
   void clear_error();
   void note(int code);
   // A row does not hold what it should: `what`, in a few words. Fatal, too.

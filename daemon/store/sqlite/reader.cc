@@ -174,15 +174,14 @@ StatusOr<std::vector<StoredSend>> Reader::read_sends(const std::string& job_id, 
 }
 
 Status Reader::failed() {
-  const bool damaged = (database_.code() & 0xff) == SQLITE_CORRUPT;
   const Status status =
-      damaged ? make_status(StatusCode::kDataLoss, "the store " + database_.path() +
-                                                       " is damaged (" + database_.error() +
-                                                       "): restore it from a backup")
-              : retry_error(StatusCode::kUnavailable,
-                            "the store " + database_.path() + " cannot be read now (" +
-                                database_.error() + "): try again",
-                            kRetryMs);
+      database_.damaged() ? make_status(StatusCode::kDataLoss,
+                                        "the store " + database_.path() + " is damaged (" +
+                                            database_.error() + "): restore it from a backup")
+                          : retry_error(StatusCode::kUnavailable,
+                                        "the store " + database_.path() + " cannot be read now (" +
+                                            database_.error() + "): try again",
+                                        kRetryMs);
   database_.clear_error();
   return status;
 }

@@ -170,11 +170,20 @@ class SqliteStore final : public Store, private BatchReceiver {
   }
 
   Task<StatusOr<v1::CancelResponse>> cancel(std::string job_id, std::string reason) override {
-    auto run = [job_id = std::move(job_id), reason = std::move(reason),
-                wall_ns = wall_ns()](OperationContext& context) {
-      return context.writer->cancel(job_id, reason, wall_ns);
-    };
-    return perform(std::move(run), 1, 0);
+    bool readable = false;
+    while (true) {
+      auto run = [job_id, reason, readable, wall_ns = wall_ns()](OperationContext& context) {
+        return context.writer->cancel(job_id, reason, readable, wall_ns);
+      };
+      auto cancel = perform(std::move(run), 1, 0);
+      const StatusOr<std::optional<v1::CancelResponse>> response = co_await cancel;
+      if (!response.ok()) co_return response.status();
+      if (*response) co_return **response;
+      auto read = get(job_id, true);
+      const StatusOr<v1::Job> job = co_await read;
+      if (!job.ok() && job.status().code() != StatusCode::kNotFound) co_return job.status();
+      readable = true;
+    }
   }
 
   Task<std::vector<Status>> append(std::vector<Append> appends) override {

@@ -230,8 +230,9 @@ Status Writer::save_progress(const Token& token, v1::Progress progress) {
   return absl::OkStatus();
 }
 
-StatusOr<v1::CancelResponse> Writer::cancel(const std::string& job_id, const std::string& reason,
-                                            int64_t wall_ns) {
+StatusOr<std::optional<v1::CancelResponse>> Writer::cancel(const std::string& job_id,
+                                                           const std::string& reason, bool readable,
+                                                           int64_t wall_ns) {
   v1::CancelResponse response;
   LiveJob* live = find(job_id);
   if (live == nullptr) {
@@ -239,18 +240,19 @@ StatusOr<v1::CancelResponse> Writer::cancel(const std::string& job_id, const std
     if (!select_job(job_id, false, there)) return unknown_job(job_id);
     response.set_result(v1::CancelResponse::ALREADY_FINISHED);
     response.set_state(there.job.state());
-    return response;
+    return std::optional(response);
   }
   if (live->running) {
     response.set_result(v1::CancelResponse::REQUESTED);
     response.set_state(live->job->state());
-    if (live->job->cancel_requested()) return response;
+    if (live->job->cancel_requested()) return std::optional(response);
     live->job->set_cancel_requested(true);
     live->job->set_cancel_reason(reason);
     update(*live, *live->job);
     events_.emplace_back(StoreEvent::Kind::kCancelRequested, job_id, reason, 0);
-    return response;
+    return std::optional(response);
   }
+  if (live->job == nullptr && !readable) return std::optional<v1::CancelResponse>();
   std::unique_ptr<v1::Job> job = whole_job(*live);
   if (job == nullptr) return unknown_job(job_id);
   job->mutable_spec()->clear_payload();
@@ -261,7 +263,7 @@ StatusOr<v1::CancelResponse> Writer::cancel(const std::string& job_id, const std
   response.set_result(v1::CancelResponse::CANCELLED);
   response.set_state(job->state());
   finish(*live, std::move(job), wall_ns);
-  return response;
+  return std::optional(response);
 }
 
 void Writer::finish(LiveJob& live, std::unique_ptr<v1::Job> job, int64_t wall_ns) {

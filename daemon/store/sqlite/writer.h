@@ -64,8 +64,11 @@ class Writer {
   void take(const TakeRequest& request, int64_t wall_ns, std::vector<v1::Job>& jobs);
   std::vector<Status> release(const std::vector<Token>& tokens, int64_t wall_ns);
   Status save_progress(const Token& token, v1::Progress progress);
-  StatusOr<v1::CancelResponse> cancel(const std::string& job_id, const std::string& reason,
-                                      int64_t wall_ns);
+  // Nothing, and nothing done, for a queued job that is only on disk: the caller first finds out
+  // whether its payload is `readable`, for a transaction that meets damage cannot commit any more.
+  StatusOr<std::optional<v1::CancelResponse>> cancel(const std::string& job_id,
+                                                     const std::string& reason, bool readable,
+                                                     int64_t wall_ns);
   StatusOr<v1::Job> retry(const std::string& job_id);
   Status remove(const std::string& job_id, int64_t wall_ns);
   struct Swept {

@@ -245,6 +245,33 @@ TEST_F(KeeperTest, TheLeaseOfAHeldLoopIsRenewedForABoundedTime) {
   EXPECT_THAT(lines_->with("lease is not renewed any more"), HasSubstr("the loop is held for"));
 }
 
+TEST_F(KeeperTest, ARenewalThatWasNotAnsweredIsTriedAgainWithinTheLease) {
+  EventLoop loop;
+  constexpr int64_t kRenew_ns = 2'000'000'000;
+  std::atomic<int64_t> asked_ns{0}, again_ns{0};
+  KeeperOptions options;
+  options.stall_ms = 20;
+  options.renew_ms = kRenew_ns / 1'000'000;
+  options.lease = [&](bool) {
+    const int64_t now_ns = RealClock::instance().monotonic_ns();
+    if (asked_ns == 0) {
+      asked_ns = now_ns;
+      return LeaseState::kUnknown;
+    }
+    if (again_ns == 0) again_ns = now_ns;
+    return LeaseState::kHeld;
+  };
+  options.give_up_lease = [] { ADD_FAILURE() << "nobody says that it is gone"; };
+  Keeper keeper(loop, std::move(options));
+  auto body = [&]() -> Task<void> {
+    hold_until([&] { return again_ns != 0; });
+    co_return;
+  };
+  loop.run(body());
+  EXPECT_GT(again_ns, asked_ns);
+  EXPECT_LT(again_ns - asked_ns, kRenew_ns);
+}
+
 TEST_F(KeeperTest, ALeaseThatIsGoneIsGivenUpBeforeAnotherTaskGoesOn) {
   EventLoop loop;
   bool given_up = false, before_others = false, held = false;

@@ -1,5 +1,7 @@
 // What only a store in Redis has: lost answers, calls that are cut, prefixes, its layout.
 #include <gmock/gmock.h>
+#include <spdlog/sinks/ostream_sink.h>
+#include <spdlog/spdlog.h>
 
 #include <chrono>
 #include <functional>
@@ -343,6 +345,50 @@ TEST(RedisStore, TwoPrefixesOfOneDatabaseDoNotMeet) {
   for (std::string key; std::getline(keys, key);) {
     EXPECT_TRUE(key.starts_with("{one:00}:") || key.starts_with("{other:00}:")) << key;
   }
+}
+
+// A newer weftd may have taken over the keys, or another server the address.
+TEST(RedisStore, LooksAtTheLayoutOnEveryConnection) {
+  RedisProcess redis({.tcp = true});
+  TcpProxy proxy(redis.port());
+  const std::string url = "redis://127.0.0.1:" + std::to_string(proxy.port());
+  const std::string key = "{weft:00}:layout";
+  std::ostringstream log;
+  const auto logger = spdlog::default_logger();
+  const auto sink = std::make_shared<spdlog::sinks::ostream_sink_mt>(log);
+  logger->sinks().push_back(sink);
+  with_store(url, quiet(), [&](Harness& h) -> Task<void> {
+    const std::string ours = redis.command({"GET", key});
+    const v1::Job before = co_await h.run_one();
+    redis.command({"SET", key, "99"});
+    proxy.cut();
+    const uint64_t accepted = proxy.accepted();
+    while (proxy.accepted() < accepted + 8) co_await sleep_for(milliseconds(1));  // it goes on
+    const StatusOr<Submitted> refused = co_await h.submit(Harness::make_spec());
+    EXPECT_EQ(refused.status().code(), StatusCode::kUnavailable);
+    EXPECT_THAT(std::string(refused.status().message()), HasSubstr("the layout 99"));
+    EXPECT_THAT(std::string(h.store().stats().health.message()), HasSubstr("the layout 99"));
+    EXPECT_EQ(h.store().look_at_lease(true), LeaseState::kUnknown);
+    redis.command({"SET", key, ours});
+    const bool back = co_await is_healthy(h.store());
+    WEFT_ASSERT(back);
+    const Status settled = co_await h.settle(Harness::token_of(before));
+    EXPECT_TRUE(settled.ok()) << settled;
+    // One that is empty becomes ours, so that no other layout can begin beside it.
+    redis.command({"FLUSHALL"});
+    const uint64_t connects = h.store().stats().connects;
+    proxy.cut();
+    while (h.store().stats().connects == connects) co_await sleep_for(milliseconds(1));
+    const bool anew = co_await is_healthy(h.store());
+    WEFT_ASSERT(anew);
+    co_await h.add(Harness::make_spec());
+    EXPECT_EQ(redis.command({"GET", key}), ours);
+  });
+  logger->sinks().pop_back();
+  const std::string said = log.str();
+  const size_t first = said.find("the layout 99");
+  EXPECT_NE(first, said.npos);
+  EXPECT_EQ(said.find("the layout 99", first + 1), said.npos) << said;
 }
 
 TEST(RedisStore, AnotherLayoutIsLeftAlone) {

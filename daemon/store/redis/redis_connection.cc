@@ -43,6 +43,7 @@ class RedisConnection::Impl final : public RedisLinkOwner {
         random_(options.seed != 0 ? Random(options.seed) : Random::from_system()) {
     health_ = lost("it is not connected yet");
     for (size_t i = 0; i < kRedisLoginSteps; ++i) login_[i].begin(*this, i);
+    checking_.begin(*this);
     subscription_.begin(*this);
     naming_.begin(*this);
   }
@@ -62,6 +63,7 @@ class RedisConnection::Impl final : public RedisLinkOwner {
     return {connects_, timeouts_, commands_, pushes_, refusals_.list(), health_};
   }
   void set_scripts(std::vector<const RedisScript*> scripts) { scripts_ = std::move(scripts); }
+  void set_check(Check check) { check_ = std::move(check); }
   void set_on_connected(std::function<void()> on_connected) {
     on_connected_ = std::move(on_connected);
   }
@@ -87,6 +89,15 @@ class RedisConnection::Impl final : public RedisLinkOwner {
    private:
     Impl* impl_ = nullptr;
     size_t step_ = 0;
+  };
+  class Checking final : public RedisAsker {
+   public:
+    void begin(Impl& impl) { impl_ = &impl; }
+    void answered(RedisReply reply) override { impl_->check(&reply); }
+    void failed(const Status&) override {}
+
+   private:
+    Impl* impl_ = nullptr;
   };
   class Subscription final : public RedisAsker {
    public:
@@ -123,6 +134,8 @@ class RedisConnection::Impl final : public RedisLinkOwner {
   Task<void> stay_connected();
   void log_in();
   void on_login_answer(size_t step, const RedisReply& reply);
+  void check(const RedisReply* answer);
+  void make_ready();
   void end_former();
   void on_named(const RedisReply& reply);
   void on_subscribe_answer(const RedisReply& reply);
@@ -147,6 +160,7 @@ class RedisConnection::Impl final : public RedisLinkOwner {
   std::shared_ptr<RedisLookup> lookup_;  // one at a time, and it may outlast several tries
   std::optional<RedisLink> link_;
   std::array<LoginStep, kRedisLoginSteps> login_;
+  Checking checking_;
   Subscription subscription_;
   Naming naming_;
   std::string id_;  // and the address, of the last connection, as the server has them
@@ -156,6 +170,7 @@ class RedisConnection::Impl final : public RedisLinkOwner {
   int failures_ = 0;  // tries since it was last connected
 
   std::vector<const RedisScript*> scripts_;
+  Check check_;
   std::function<void()> on_connected_;
   std::string channel_;
   std::function<void(std::string)> on_message_;
@@ -346,13 +361,29 @@ void RedisConnection::Impl::on_login_answer(size_t step, const RedisReply& reply
     link_->close(allowed);
   } else if (step + 1 == kRedisLoginSteps) {
     end_former();
-    for (const RedisScript* script : scripts_) {
-      RedisCommand load("SCRIPT");
-      link_->send(load.add("LOAD").add(script->text).text(), nullptr);
-    }
-    RedisCommand info("CLIENT");
-    link_->send(info.add("INFO").text(), &naming_);
+    check(nullptr);
   }
+}
+
+void RedisConnection::Impl::check(const RedisReply* answer) {
+  if (!check_) return make_ready();
+  StatusOr<std::optional<RedisCommand>> next = check_(answer);
+  if (!next.ok()) {
+    link_->close(next.status());
+  } else if (*next) {
+    link_->send((*next)->text(), &checking_);
+  } else {
+    make_ready();
+  }
+}
+
+void RedisConnection::Impl::make_ready() {
+  for (const RedisScript* script : scripts_) {
+    RedisCommand load("SCRIPT");
+    link_->send(load.add("LOAD").add(script->text).text(), nullptr);
+  }
+  RedisCommand info("CLIENT");
+  link_->send(info.add("INFO").text(), &naming_);
 }
 
 // The server may still have commands of the lost connection to carry out, after those of this one.
@@ -502,6 +533,8 @@ void RedisConnection::subscribe(std::string channel, std::function<void(std::str
 void RedisConnection::set_scripts(std::vector<const RedisScript*> scripts) {
   impl_->set_scripts(std::move(scripts));
 }
+
+void RedisConnection::set_check(Check check) { impl_->set_check(std::move(check)); }
 
 void RedisConnection::set_on_connected(std::function<void()> on_connected) {
   impl_->set_on_connected(std::move(on_connected));

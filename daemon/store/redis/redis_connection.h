@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -87,6 +88,11 @@ class RedisConnection {
   // A server gets these scripts each time before a connection is let in: a call that had to wait
   // for its script would be carried out after those that were made after it.
   void set_scripts(std::vector<const RedisScript*> scripts);
+  // Each time a connection has logged in, `check` is asked whether this server may be used: with
+  // null for the first command, then with each answer for the next one; nothing: it may. A server
+  // that may not is left, and tried again.
+  using Check = std::function<StatusOr<std::optional<RedisCommand>>(const RedisReply* answer)>;
+  void set_check(Check check);
   // Called on the loop each time a connection is let in, before anything else is sent on it.
   void set_on_connected(std::function<void()> on_connected);
   bool connected() const;

@@ -14,7 +14,6 @@
 namespace weft {
 namespace {
 
-constexpr std::string_view kLayout = "1";
 constexpr int kRetryMs = 1000;
 constexpr size_t kLeastBulkBytes = 2 * limits::kChunkBytes;  // a block of chunks is below it
 constexpr int64_t kTestClock_ns = 3600LL * 1'000'000'000;
@@ -54,6 +53,7 @@ RedisStore::RedisStore(RedisServer server, RedisFacts facts, StoreOptions option
       self_(own_incarnation(options)),
       self_hex_(to_hex(self_)),
       random_(make_id_source(options)),
+      layout_(layout()),
       connection_(server_, "weft " + options.worker_name, connection_options(options)),
       needs_lease_(!(options.self == Incarnation())),
       room_(options.queue_ops),
@@ -75,6 +75,7 @@ RedisStore::RedisStore(RedisServer server, RedisFacts facts, StoreOptions option
                            &redis_scripts::cancel, &redis_scripts::append, &redis_scripts::send,
                            &redis_scripts::consumed, &redis_scripts::trim,
                            &redis_scripts::job_retry, &redis_scripts::job_remove});
+  connection_.set_check([this](const RedisReply* answer) { return check_layout(answer); });
   connection_.set_on_connected([this] {
     workers_.on_connected();
     news_.on_connected();
@@ -84,18 +85,7 @@ RedisStore::RedisStore(RedisServer server, RedisFacts facts, StoreOptions option
 RedisStore::~RedisStore() = default;
 
 Status RedisStore::begin(RedisSync& redis) {
-  RedisCommand layout("SET");
-  layout.add(prefix_ + "layout").add(kLayout).add("NX").add("GET");
-  const StatusOr<RedisReply> there = redis.call(std::move(layout));
-  const bool strange = there.status().message().find("WRONGTYPE") != std::string_view::npos;
-  if (!there.ok() && !strange) return there.status();
-  if (!there.ok() || (!there->is_nil() && there->text() != kLayout)) {
-    const std::string found = there.ok() ? "the layout " + there->text() : "something else";
-    return make_status(StatusCode::kDataLoss,
-                       "under the prefix " + options_.prefix + " " + to_text(server_) + " keeps " +
-                           found + ", and this weftd knows the layout " + std::string(kLayout) +
-                           ": use the weftd that wrote it, or another --store-prefix");
-  }
+  WEFT_RETURN_IF_ERROR(layout_.agree(redis));
   RedisCommand publish("PUBLISH");
   publish.add(prefix_ + "d:" + self_hex_).add(std::string("w\0", 2));
   if (const Status told = redis.call(std::move(publish)).status(); !told.ok()) {
@@ -113,6 +103,16 @@ Status RedisStore::begin(RedisSync& redis) {
   keep_counts(*answer);
   removed_before_ = stats_.removed_jobs;
   return absl::OkStatus();
+}
+
+StatusOr<std::optional<RedisCommand>> RedisStore::check_layout(const RedisReply* answer) {
+  auto next = layout_.check(answer);
+  const std::string_view why = from_absl(next.status().message());
+  if (!next.ok() && why != refused_layout_) {
+    spdlog::error("{}; until then this weftd is not ready, and tries again", why);
+  }
+  if (!next.ok() || !*next) refused_layout_ = why;
+  return next;
 }
 
 StoreStats RedisStore::stats() const {

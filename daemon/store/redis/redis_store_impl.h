@@ -8,6 +8,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -18,6 +19,7 @@
 #include <weft/store/redis/own_tasks.h>
 #include <weft/store/redis/redis_batch.h>
 #include <weft/store/redis/redis_connection.h>
+#include <weft/store/redis/redis_layout.h>
 #include <weft/store/redis/redis_news.h>
 #include <weft/store/redis/redis_record.h>
 #include <weft/store/redis/redis_reply.h>
@@ -113,6 +115,10 @@ class RedisStore final : public Store, private TurnEndHook {
   // The lease is lost, and the jobs of this process with it: from now on it is `next`.
   void become(Incarnation next);
 
+  RedisLayout layout() const { return {prefix_, options_.prefix, to_text(server_)}; }
+  // As RedisConnection::Check; says once why a server is refused.
+  StatusOr<std::optional<RedisCommand>> check_layout(const RedisReply* answer);
+
   // ---- calls (redis_store.cc)
 
   // The beginning of a call: its script and P.
@@ -179,6 +185,8 @@ class RedisStore final : public Store, private TurnEndHook {
   uint64_t removed_before_ = 0;
   Status admission_;
 
+  RedisLayout layout_;
+  std::string refused_layout_;  // what was said of it last
   RedisConnection connection_;
   const bool needs_lease_;  // to take: a take without one gets nothing
   bool leased_ = false;

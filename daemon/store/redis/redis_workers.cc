@@ -364,6 +364,11 @@ LeaseState RedisWorkers::look(bool renew) {
         store_.server_, "weft " + store_.options_.worker_name + " keeper", limits::kKeeperCallMs);
     if (!connected.ok()) return LeaseState::kUnknown;
     aside_ = *std::move(connected);
+    // The connection of the loop will say why; here is nobody to hear it.
+    if (!store_.layout().agree(*aside_).ok()) {
+      aside_.reset();
+      return LeaseState::kUnknown;
+    }
   }
   bool held = false;
   Status status;

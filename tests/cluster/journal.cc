@@ -24,7 +24,9 @@ std::map<std::string, std::vector<JobRun>> Journal::read() const {
     if (what == "start") of_job.push_back(run);
     for (JobRun& begun : of_job) {
       if (what != "end" || begun.attempt != run.attempt || begun.pid != run.pid) continue;
-      if (!std::exchange(begun.ended, true)) break;
+      if (std::exchange(begun.ended, true)) continue;
+      begun.end_us = run.start_us;
+      break;
     }
   }
   return runs;

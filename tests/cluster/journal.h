@@ -18,7 +18,8 @@ struct JobRun {
   uint64_t attempt = 0;
   pid_t pid = 0;
   int64_t start_us = 0;  // wall clock
-  bool ended = false;    // came to its end, whatever became of that
+  bool ended = false;    // came to its end, whatever became of that…
+  int64_t end_us = 0;    // …then
 };
 
 class Journal {

@@ -208,5 +208,70 @@ TEST(Kills, WhatAWorkerTriesThatStoodStillForThreeLeasesIsRefused) {
   EXPECT_EQ(journal.read()[last->id()].back().pid, stopped.pid());
 }
 
+// All that a job does beside ending: chunks, progress, sends.
+TEST(Kills, AWorkerThatStoodStillWritesNothingIntoWhatOthersRun) {
+  constexpr int kJobs = 20;
+  constexpr seconds kLease(2);
+  RedisProcess redis;
+  Cluster cluster(redis.url(), kLease);
+  Node& front = cluster.add("frontend");
+  Node& stopped = cluster.add("worker");
+  Client client({.server = front.address(), .call_deadline_ms = 60'000});
+  std::vector<std::string> ids;
+  for (int i = 0; i < kJobs; ++i) {
+    v1::JobSpec spec;
+    spec.set_type("stubborn");
+    const auto answer = client.submit(spec);
+    ASSERT_TRUE(answer.ok()) << answer.status();
+    ids.push_back(answer->id());
+  }
+  const auto run_in = [&](Node& node, uint64_t attempt) {
+    return eventually([&] {
+      return std::all_of(ids.begin(), ids.end(), [&](const std::string& id) {
+        const auto job = client.get(id);
+        return job.ok() && job->attempt() == attempt && job->last_sequence() > 0 &&
+               job->progress().message() == std::to_string(node.pid());
+      });
+    });
+  };
+  ASSERT_TRUE(run_in(stopped, 1));
+  Node& other = cluster.add("worker");
+  stopped.pause();
+  // It will hear of this when it wakes up; those who run the jobs then have to act on it.
+  for (const std::string& id : ids) EXPECT_TRUE(client.send(id, "news").ok());
+  ASSERT_TRUE(run_in(other, 2));
+  std::this_thread::sleep_for(kLease);  // three of them in all, at the least
+  stopped.resume();
+  EXPECT_TRUE(eventually([&] { return stopped.metric("weft_leases_lost_total") == 1; }));
+  EXPECT_TRUE(eventually([&] { return stopped.metric("weft_resident_jobs") == 0; }));
+  for (const std::string& id : ids) EXPECT_TRUE(client.send(id, "end").ok());
+
+  const std::string pid = std::to_string(other.pid());
+  int finished = 0, strange = 0, sends_lost = 0, sends_twice = 0;
+  for (const std::string& id : ids) {
+    ResultStream stream = client.watch({.job_id = id, .deadline_ms = 60'000});
+    int news = 0;
+    for (const Chunk& chunk : stream) {
+      strange += chunk.bytes != pid && !chunk.bytes.starts_with(pid + " got ");
+      news += chunk.bytes == pid + " got news";
+    }
+    sends_lost += news == 0;
+    sends_twice += news > 1;
+    const auto job = client.get(id);
+    ASSERT_TRUE(job.ok()) << job.status();
+    finished += job->state() == v1::JOB_STATE_SUCCEEDED && job->attempt() == 2;
+    EXPECT_EQ(job->progress().message(), pid);
+  }
+  std::printf(
+      "counts: %d jobs of a worker that stood still: finished %d, chunks of the old attempt among "
+      "the new %d, sends lost %d, sends twice %d; stale operations refused %.0f\n",
+      kJobs, finished, strange, sends_lost, sends_twice,
+      stopped.metric("weft_store_stale_tokens_total"));
+  EXPECT_EQ(finished, kJobs);
+  EXPECT_EQ(strange, 0);
+  EXPECT_EQ(sends_lost, 0);
+  EXPECT_EQ(sends_twice, 0);
+}
+
 }  // namespace
 }  // namespace weft::testing

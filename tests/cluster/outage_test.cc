@@ -16,6 +16,7 @@
 #include "tests/cluster/cluster.h"
 #include "tests/cluster/journal.h"
 #include "tests/cluster/load.h"
+#include "tests/support/http_client.h"
 #include "tests/support/redis_server.h"
 #include "tests/support/tcp_proxy.h"
 
@@ -32,6 +33,10 @@ using Clock = std::chrono::steady_clock;
 milliseconds outage() {
   if (std::getenv("WEFT_CLUSTER_FULL") != nullptr) return seconds(60);
   return milliseconds(limits::kRedisCommandMs) + seconds(1);
+}
+
+std::string admin_page(Node& node, const std::string& path) {
+  return get_page(node.daemon().admin_address(), path);
 }
 
 // One Submit as any client makes it, without a second try.
@@ -125,6 +130,10 @@ TEST(Outage, WhileRedisCannotBeReachedSubmissionsAreRefusedAndJobsGoOn) {
   Load load(cluster, journal, {.jobs = kJobs, .threads = 1, .job_ms = 3000, .try_ms = 20'000});
   ASSERT_TRUE(eventually([&] { return journal.read().size() == kJobs; }));
 
+  for (Node* node : {&front, &worker}) {
+    EXPECT_THAT(admin_page(*node, "/readyz"), HasSubstr("HTTP/1.1 200"));
+  }
+
   network.hold_all();
   const auto begin = Clock::now();
   const grpc::Status refused = submit_once(front.address());
@@ -136,6 +145,15 @@ TEST(Outage, WhileRedisCannotBeReachedSubmissionsAreRefusedAndJobsGoOn) {
   // From now on it knows, and says so at once.
   EXPECT_TRUE(eventually([&] { return front.metric("weft_store_healthy") == 0; }));
   EXPECT_EQ(submit_once(front.address()).error_code(), grpc::StatusCode::UNAVAILABLE);
+  for (Node* node : {&front, &worker}) {
+    EXPECT_TRUE(eventually([&] {
+      const std::string page = admin_page(*node, "/readyz");
+      return page.find("HTTP/1.1 503") == 0 &&
+             page.find("the store cannot commit: there is no connection to redis://127.0.0.1:") !=
+                 std::string::npos;
+    })) << admin_page(*node, "/readyz");
+    EXPECT_THAT(admin_page(*node, "/livez"), HasSubstr("HTTP/1.1 200"));
+  }
   // What runs comes to its end meanwhile.
   EXPECT_TRUE(eventually([&] {
     for (const auto& [id, runs] : journal.read()) {
@@ -152,6 +170,9 @@ TEST(Outage, WhileRedisCannotBeReachedSubmissionsAreRefusedAndJobsGoOn) {
   EXPECT_EQ(account.repeated, 0) << "nothing was taken from a worker that could not renew";
   EXPECT_TRUE(eventually([&] { return worker.metric("weft_resident_jobs") == 0; }));
   EXPECT_TRUE(eventually([&] { return submit_once(front.address()).ok(); }));
+  for (Node* node : {&front, &worker}) {
+    EXPECT_TRUE(eventually([&] { return admin_page(*node, "/readyz").find("HTTP/1.1 200") == 0; }));
+  }
 }
 
 // Answers that are lost on their way, connections that break at any moment, all of it late: what

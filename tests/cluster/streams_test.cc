@@ -98,6 +98,54 @@ TEST_F(Streams, AreReadThroughFrontEndsThatDie) {
   expect_all_once();
 }
 
+// Nobody leads this reader: its client knows both addresses.
+TEST_F(Streams, AReaderThatKnowsTwoFrontEndsLosesNothingWhenTheyDieInTurn) {
+  constexpr int kChunks = 400;
+  Client client({.server = "ipv4:" + b_->address() + "," + c_->address()});
+  const std::string id = submit(client, "{\"to\":" + std::to_string(kChunks) + ",\"delay_ms\":10}",
+                                v1::STREAM_POLICY_RUN);
+  int next = 1;
+  ResultStream stream = client.watch({.job_id = id});
+  read(stream, kChunks / 4, &next);
+  cluster_.kill(*b_);
+  read(stream, kChunks / 2, &next);
+  b_->start();
+  cluster_.kill(*c_);
+  read(stream, kChunks, &next);
+  EXPECT_EQ(next, kChunks + 1);
+  const auto end = stream.next();
+  ASSERT_TRUE(end.ok() && end->has_value()) << end.status();
+  EXPECT_EQ((*end)->finished().state(), v1::JOB_STATE_SUCCEEDED);
+  std::printf("counts: %d chunks through two front ends, each killed once; missing %d, twice %d\n",
+              next - 1, counts_.missing, counts_.twice);
+  expect_all_once();
+}
+
+TEST_F(Streams, WeftWatchWaitsForItsFrontEndAndRepeatsNothing) {
+  constexpr int kChunks = 300;
+  Client client = client_of(*c_);
+  const std::string id = submit(client, "{\"to\":" + std::to_string(kChunks) + ",\"delay_ms\":10}",
+                                v1::STREAM_POLICY_RUN);
+  Process watch = b_->daemon().start_weft({"watch", id});
+  int next = 1;
+  const auto read_lines = [&](int until) {
+    while (next <= until) {
+      const auto line = watch.read_line();
+      if (!line) return;
+      count(std::stoi(*line), &next);
+    }
+  };
+  read_lines(kChunks / 8);
+  cluster_.kill(*b_);
+  b_->start();
+  read_lines(kChunks);
+  EXPECT_EQ(next, kChunks + 1);
+  const Ended ended = watch.wait();
+  EXPECT_EQ(ended.exit_code, 0) << ended.err;
+  EXPECT_EQ(ended.out, "");
+  expect_all_once();
+}
+
 // The worker dies, not the front end: the reader stays and is told of the next attempt.
 TEST_F(Streams, GoOnWithTheNextAttemptWhenTheirWorkerDies) {
   constexpr int kChunks = 300;  // 3 s long

@@ -61,6 +61,19 @@ Task<nlohmann::json> noted(Job job) {
   co_return nlohmann::json{{"attempt", job.attempt()}, {"pid", getpid()}};
 }
 
+// Writes and reads all the time: says which process it is in as chunk and as progress, and what it
+// is sent as a chunk, until that is "end".
+weft::Stream<std::string> stubborn(Job job) {
+  const std::string pid = std::to_string(getpid());
+  std::optional<std::string> sent;
+  while (sent != "end") {
+    job.progress(0.5, pid);
+    sent = co_yield pid;
+    if (sent) co_yield pid + " got " + *sent;
+    co_await job.sleep(std::chrono::milliseconds(5));
+  }
+}
+
 // {"ms": N}: holds the loop, as a handler does that computes where it should offload.
 Task<void> hog(Job job) {
   const auto ms = job.payload_as<nlohmann::json>().at("ms").get<int64_t>();
@@ -88,6 +101,7 @@ int main(int argc, char** argv) {
       .handle("hog", hog)
       .handle("noted", noted)
       .handle("square", square)
+      .handle("stubborn", stubborn)
       .handle("squares", squares)
       .main(argc, argv);
 }

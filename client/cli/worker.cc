@@ -56,11 +56,29 @@ std::string heard(const v1::Worker& worker) {
   return text;
 }
 
+// The queues it takes from.
+std::string queues(const v1::Worker& worker) {
+  if (worker.slots() == 0) return "-";
+  std::string names;
+  for (const std::string& queue : worker.queues()) names += (names.empty() ? "" : ",") + queue;
+  return names.empty() ? "all" : names;
+}
+
+std::string table_head() {
+  char head[512];
+  std::snprintf(head, sizeof head, "%-28s %-16s %-8s %-9s %-8s %8s %-18s %9s %9s %11s %9s %9s %8s",
+                "NAME", "HOST", "VERSION", "ROLE", "QUEUES", "HEARD", "  SLOTS USED", "RESIDENT",
+                "QUEUED", "SUCCEEDED", "DEAD", "CPU S", "MEM MIB");
+  return head;
+}
+
 std::string table_line(const v1::Worker& worker) {
-  char line[512];
+  char line[1024];
   std::snprintf(line, sizeof line,
-                "%-28s %-9s %8s %6llu of %-8llu %9llu %9llu %11llu %9llu %9.1f %8.1f",
-                worker.name().c_str(), worker.role().c_str(), heard(worker).c_str(),
+                "%-28s %-16s %-8s %-9s %-8s %8s %6llu of %-8llu %9llu %9llu %11llu %9llu %9.1f "
+                "%8.1f",
+                worker.name().c_str(), worker.host().c_str(), worker.version().c_str(),
+                worker.role().c_str(), queues(worker).c_str(), heard(worker).c_str(),
                 static_cast<unsigned long long>(worker.slots_used()),
                 static_cast<unsigned long long>(worker.slots()),
                 static_cast<unsigned long long>(worker.resident_jobs()),
@@ -78,11 +96,7 @@ int list(const Globals& globals) {
   if (!answer.ok()) return report(answer.status());
   Output out;
   if (globals.output() == Format::kTable) {
-    char head[256];
-    std::snprintf(head, sizeof head, "%-28s %-9s %8s %-18s %9s %9s %11s %9s %9s %8s", "NAME",
-                  "ROLE", "HEARD", "  SLOTS USED", "RESIDENT", "QUEUED", "SUCCEEDED", "DEAD",
-                  "CPU S", "MEM MIB");
-    out.add_line(head);
+    out.add_line(table_head());
     for (const v1::Worker& worker : answer->workers()) out.add_line(table_line(worker));
     return out.finish();
   }

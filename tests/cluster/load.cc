@@ -74,7 +74,8 @@ void Load::submit_share(int thread) {
       spec.set_payload(
           journal_.payload(options_.job_ms_min + static_cast<int64_t>(random.below(range + 1))));
       // The test's own, so that a repetition over another front end is known there too.
-      spec.set_idempotency_key("load-" + std::to_string(thread) + "-" + std::to_string(done++));
+      spec.set_idempotency_key(options_.key + "-" + std::to_string(thread) + "-" +
+                               std::to_string(done++));
     }
     if (!submit(std::move(specs), static_cast<size_t>(thread + done))) return;
     std::this_thread::sleep_until(begin + milliseconds(options_.spread_ms) * done / share);

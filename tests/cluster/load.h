@@ -49,6 +49,7 @@ class Load {
     int64_t spread_ms = 0;  // over which the submissions are spread
     int64_t try_ms = 2000;  // of one call, before the next front end has its turn
     int64_t give_up_ms = 60'000;
+    std::string key = "load";  // idempotency keys begin so
   };
   Load(const Cluster& cluster, const Journal& journal, Options options);
   ~Load();

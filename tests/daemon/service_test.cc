@@ -38,6 +38,14 @@ class NotifySocket {
   ~NotifySocket() { close(fd_); }
   const std::string& name() const { return name_; }
 
+  // Whether the next message comes within `ms`, and has `words` in it.
+  bool comes(const std::string& words, int ms) {
+    pollfd readable{.fd = fd_, .events = POLLIN, .revents = 0};
+    if (poll(&readable, 1, ms) <= 0) return false;
+    char buffer[4096];
+    const ssize_t size = recv(fd_, buffer, sizeof(buffer), 0);
+    return size > 0 && std::string(buffer, static_cast<size_t>(size)).find(words) == 0;
+  }
   // The next message with `words` in it; empty: it did not come.
   std::string next(const std::string& words) {
     const auto deadline = std::chrono::steady_clock::now() + Process::kPatience;
@@ -72,6 +80,34 @@ TEST(Service, IsToldOfReadyTheWatchdogAndStopping) {
     EXPECT_THAT(manager.next("STOPPING=1"), HasSubstr("STATUS="));
     EXPECT_EQ(process.wait().exit_code, 0);
   }
+}
+
+// Its loop held by a job, as a worker may be for a while, but not for ever.
+TEST(Service, StopsFeedingTheWatchdogOfALoopThatHangs) {
+  TempDir folder;
+  NotifySocket manager(folder.file("notify"));
+  ProcessOptions options;
+  options.environment = {{"NOTIFY_SOCKET", manager.name()}, {"WATCHDOG_USEC", "600000"}};
+  Process process(daemon_command({.program = WEFT_BIN_DIR "/trouble_worker"}), options);
+  const std::string ready = process.read_line().value_or("");
+  const std::string address = ready.substr(ready.find("grpc=") + 5);
+  const Ended submit = run_process(
+      {weft_path(), "submit", "stuck", "-p", R"({"ms":600000})"},
+      {.environment = {{"WEFT_SERVER", address.substr(0, address.find(' '))}}, .directory = {}});
+  ASSERT_EQ(submit.exit_code, 0) << submit.err;
+  const auto said = [&](const std::string& words) {
+    return process.err().find(words) != std::string::npos;
+  };
+  const auto deadline = std::chrono::steady_clock::now() + 2 * Process::kPatience;
+  int fed = 0;
+  while (!said("the loop hangs") && std::chrono::steady_clock::now() < deadline) {
+    fed += said("(stuck)") && manager.comes("WATCHDOG=1", 100);
+  }
+  ASSERT_TRUE(said("so the service watchdog is not fed any more")) << process.err();
+  EXPECT_GE(fed, 10) << "it is fed for as long as the job may be done soon";
+  while (manager.comes("WATCHDOG=1", 0)) {  // on their way since before
+  }
+  EXPECT_FALSE(manager.comes("WATCHDOG=1", 3000));
 }
 
 // A listening socket on a free port, under a descriptor that children inherit.

@@ -144,7 +144,8 @@ TEST_F(Commands, EachLineTypedIntoAttachSteersTheJob) {
   const std::string id = daemon_.submit("count", kEndless, {"--stream-policy", "pause"});
   Process attach = daemon_.start_weft({"attach", id});
   EXPECT_EQ(attach.read_line(), "1");
-  attach.write("{\"step\":100000}\n");
+  // It ends far beyond what pipes and windows hold of it while nobody reads.
+  attach.write("{\"step\":1000}\n");
   long long last = 1;
   for (;;) {
     const auto line = attach.read_line();
@@ -152,7 +153,7 @@ TEST_F(Commands, EachLineTypedIntoAttachSteersTheJob) {
     const long long value = std::stoll(*line);
     const long long step = value - last;
     last = value;
-    if (step == 100'000) break;
+    if (step == 1000) break;
     ASSERT_EQ(step, 1);
   }
   attach.write("{\"step\":7}\n");
@@ -163,7 +164,7 @@ TEST_F(Commands, EachLineTypedIntoAttachSteersTheJob) {
     const long long step = value - last;
     last = value;
     if (step == 7) break;
-    ASSERT_EQ(step, 100'000);
+    ASSERT_EQ(step, 1000);
   }
   EXPECT_EQ(daemon_.weft({"cancel", id}).exit_code, 0);
   EXPECT_EQ(attach.wait().exit_code, 11);

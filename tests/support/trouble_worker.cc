@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <string>
+#include <thread>
 
 #include <weft/base/clock.h>
 #include <weft/runtime/generator.h>
@@ -83,6 +84,13 @@ Task<void> hog(Job job) {
   co_return;
 }
 
+// {"ms": N}: holds the loop in a call that blocks, and needs no CPU.
+Task<void> stuck(Job job) {
+  const auto ms = job.payload_as<nlohmann::json>().at("ms").get<int64_t>();
+  std::this_thread::sleep_for(std::chrono::milliseconds(ms));
+  co_return;
+}
+
 // A plain function and a plain generator: both run on the executor.
 nlohmann::json square(const nlohmann::json& value) {
   return value.get<int64_t>() * value.get<int64_t>();
@@ -99,6 +107,7 @@ int main(int argc, char** argv) {
       .handle("poison", poison)
       .handle("patient", patient)
       .handle("hog", hog)
+      .handle("stuck", stuck)
       .handle("noted", noted)
       .handle("square", square)
       .handle("stubborn", stubborn)

@@ -390,10 +390,10 @@ TEST(RedisWorkers, KnowWhatTheyHold) {
 void backdate(RedisProcess& redis, const std::string& id, int64_t by_ms) {
   redis.command({"EVAL",
                  "local r = redis.call('HGET', KEYS[1], ARGV[1]) "
-                 "local at = struct.unpack('>I8', r, 56) - ARGV[2] "
-                 "redis.call('HSET', KEYS[1], ARGV[1], r:sub(1, 55) .. struct.pack('>I8', at) .. "
-                 "r:sub(64))",
-                 "1", "{weft:00}:job", id, std::to_string(by_ms * 1000)});
+                 "local at = struct.unpack('>I8', r, 9) - ARGV[2] "
+                 "redis.call('HSET', KEYS[1], ARGV[1], r:sub(1, 8) .. struct.pack('>I8', at) .. "
+                 "r:sub(17))",
+                 "1", "{weft:00}:spec", id, std::to_string(by_ms * 1000)});
 }
 
 TEST(RedisWorkers, JobsOfATypeNobodyHasEndAfterTenMinutes) {

@@ -16,9 +16,12 @@ namespace {
 constexpr int64_t kSecond_us = 1'000'000;
 constexpr int64_t kMicrosecond_ns = 1000;
 constexpr uint8_t kFlagCancel = 1;
+constexpr char kFlagLarge = 2;
+constexpr char kFlagMore = 16;
 constexpr size_t kFlagsAt = 9;
-constexpr size_t kRetentionAt = 63;
-constexpr size_t kLastAt = 79;
+// From the flags on.
+constexpr size_t kMoreAt = 30;
+constexpr size_t kLastAt = 46;
 
 template <typename Number>
 void put(std::string& out, Number number) {
@@ -125,29 +128,22 @@ std::string token_bytes(const Token& token) {
   return out;
 }
 
-std::string new_record_tail(const v1::JobSpec& spec, int64_t retention_ms) {
-  std::string out;
-  put(out, retention_ms);
-  put(out, uint64_t{1});  // first
-  for (int i = 0; i < 3; ++i) put(out, uint64_t{0});
-  put_text(out, spec.idempotency_key());
-  put(out, uint16_t{0});  // cancel reason
-  put_text(out, spec.queue());
-  put_text(out, spec.type());
-  return out;
-}
-
 bool is_large(const v1::JobSpec& spec) {
   return spec.payload().size() > limits::kRedisInlinePayload;
 }
 
-std::string stored_spec(v1::JobSpec& spec) {
+std::string stored_spec(v1::JobSpec& spec, int64_t retention_ms) {
   std::string payload;
   const bool large = is_large(spec);
   if (large) payload.swap(*spec.mutable_payload());
   std::string out;
+  put(out, retention_ms);
+  out.push_back(large ? kFlagLarge : '\0');
+  put_text(out, spec.idempotency_key());
+  put_text(out, spec.queue());
+  put_text(out, spec.type());
   if (spec.metadata().size() <= 1) {
-    spec.SerializeToString(&out);
+    spec.AppendToString(&out);
   } else {
     google::protobuf::io::StringOutputStream stream(&out);
     google::protobuf::io::CodedOutputStream coded(&stream);
@@ -199,19 +195,58 @@ bool apply_record(std::string_view record, v1::Job& job) {
   return cut.ok() && state >= v1::JOB_STATE_SCHEDULED && state <= v1::JOB_STATE_EXPIRED;
 }
 
-std::string_view from_flags(std::string_view record) {
-  return record.size() < kFlagsAt ? std::string_view() : record.substr(kFlagsAt);
+bool read_spec(std::string_view bytes, v1::JobSpec& spec, StoredSpec& stored) {
+  Cutter cut(bytes);
+  stored.age = cut.number<uint64_t>();
+  stored.submit_us = cut.number<int64_t>();
+  stored.retention_ms = cut.number<int64_t>();
+  cut.text(1);                                                  // flags
+  for (int i = 0; i < 3; ++i) cut.text(cut.number<uint8_t>());  // they are in the spec
+  const std::string_view rest = cut.rest();
+  return cut.ok() && spec.ParseFromArray(rest.data(), static_cast<int>(rest.size()));
+}
+
+bool read_running(std::string_view bytes, const StoredSpec& stored, v1::Job& job) {
+  Cutter cut(bytes);
+  const auto state = cut.number<uint8_t>();
+  cut.text(8);  // finish
+  const auto flags = cut.number<uint8_t>();
+  job.set_state(static_cast<v1::JobState>(state));
+  job.set_crashes(cut.number<uint8_t>());
+  cut.text(16);  // the worker
+  job.set_attempt(cut.number<uint32_t>());
+  const auto start = cut.number<int64_t>();
+  if ((flags & kFlagMore) != 0) {
+    cut.number<uint64_t>();  // consumed
+    job.set_first_sequence(cut.number<uint64_t>());
+    job.set_last_sequence(cut.number<uint64_t>());
+    job.set_attempt_sequence(cut.number<uint64_t>());
+    job.set_last_send(cut.number<uint64_t>());
+    job.set_cancel_reason(std::string(cut.text(cut.number<uint16_t>())));
+    job.set_cancel_requested((flags & kFlagCancel) != 0);
+  } else {
+    job.set_first_sequence(1);
+  }
+  job.set_worker(std::string(cut.rest()));
+  set_time(*job.mutable_submit_time(), stored.submit_us);
+  set_time(*job.mutable_start_time(), start);
+  return cut.ok() && state == v1::JOB_STATE_RUNNING;
+}
+
+std::string_view from_flags(std::string_view job) {
+  return job.size() < kFlagsAt ? std::string_view() : job.substr(kFlagsAt);
 }
 
 void set_last_sequence(std::string& from_flags, uint64_t last) {
-  if (from_flags.size() < kLastAt - kFlagsAt + sizeof last) return;
-  from_flags.replace(kLastAt - kFlagsAt, sizeof last, to_bytes(last));
-}
-
-int64_t retention_of(std::string_view record) {
-  Cutter cut(record);
-  cut.text(kRetentionAt);
-  return cut.number<int64_t>();
+  if (from_flags.size() < kMoreAt) return;
+  if ((from_flags[0] & kFlagMore) == 0) {
+    from_flags[0] = static_cast<char>(from_flags[0] | kFlagMore);
+    std::string more = to_bytes(uint64_t{0}) + to_bytes(uint64_t{1});  // consumed, first
+    more.append(3 * sizeof(uint64_t) + sizeof(uint16_t), '\0');
+    from_flags.insert(kMoreAt, more);
+  }
+  if (from_flags.size() < kLastAt + sizeof last) return;
+  from_flags.replace(kLastAt, sizeof last, to_bytes(last));
 }
 
 Status damaged_job(std::string_view what) {

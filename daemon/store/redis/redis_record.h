@@ -29,11 +29,9 @@ std::string token_bytes(const Token& token);
 std::string to_bytes(uint64_t number);
 uint64_t to_number(std::string_view bytes);
 
-// The part of a new record that the submitting process knows, from `keep` on.
-std::string new_record_tail(const v1::JobSpec& spec, int64_t retention_ms);
-// The spec as it is stored, the same for the same spec. A payload beyond
+// What P spec has of a new job, from `keep` on: the same for the same spec. A payload beyond
 // limits::kRedisInlinePayload is left out of it; it stands beside it.
-std::string stored_spec(v1::JobSpec& spec);
+std::string stored_spec(v1::JobSpec& spec, int64_t retention_ms);
 bool is_large(const v1::JobSpec& spec);
 
 // Sets all that a record holds, which is everything but spec, outcome and progress. A finished job
@@ -43,9 +41,18 @@ bool apply_record(std::string_view record, v1::Job& job);
 StatusOr<v1::Job> to_job(const RedisReply& record, const RedisReply& spec,
                          const RedisReply& outcome, const RedisReply& progress,
                          const RedisReply& payload = RedisReply());
-// What stays of a running job's record until it ends, unless something happens to the job.
-std::string_view from_flags(std::string_view record);
-int64_t retention_of(std::string_view record);  // in milliseconds
+
+// What never changes of a job, beside its spec.
+struct StoredSpec {
+  uint64_t age = 0;
+  int64_t submit_us = 0;
+  int64_t retention_ms = 0;
+};
+// Reads what P spec and P job have of a running job. False: that is no such job.
+bool read_spec(std::string_view bytes, v1::JobSpec& spec, StoredSpec& stored);
+bool read_running(std::string_view bytes, const StoredSpec& stored, v1::Job& job);
+// What stays of P job until the job ends, unless something happens to it.
+std::string_view from_flags(std::string_view job);
 void set_last_sequence(std::string& from_flags, uint64_t last);
 // DATA_LOSS, with what to do.
 Status damaged_job(std::string_view what);

@@ -12,7 +12,7 @@
 namespace weft {
 namespace {
 
-constexpr size_t kGroups = 255;   // of one call: a byte names one
+constexpr uint64_t kAgesOfBlock = 256;
 constexpr char kLastFollows = 1;  // in a settlement of a call
 constexpr char kOutcomeFollows = 2;
 constexpr char kProgressFollows = 4;
@@ -21,23 +21,46 @@ size_t bytes_of(const Settlement& settlement) {
   return settlement.outcome.result().size() + settlement.outcome.error_message().size() + 256;
 }
 
-// Jobs of one queue with one retention: numbered from 1 in a call; 0: it has too many.
+// Settlements that have all in common but their jobs, numbered from 1 in a call.
 class Groups {
  public:
-  uint8_t number(const std::string& queue, int64_t retention_ms) {
-    for (size_t i = 0; i < list_.size(); ++i) {
-      if (list_[i].second == retention_ms && list_[i].first == queue) {
-        return static_cast<uint8_t>(i + 1);
-      }
+  struct Group {
+    const std::string* queue;
+    const std::string* record;
+    int64_t retention_ms;
+    int64_t first_submit_us;
+    std::vector<std::pair<uint64_t, uint64_t>> blocks;  // of ages, and how many jobs
+  };
+
+  uint16_t number(const std::string& queue, const std::string& record, const StoredSpec& stored) {
+    const auto is_it = [&](const Group& group) {
+      return group.retention_ms == stored.retention_ms && *group.record == record &&
+             *group.queue == queue;
+    };
+    if (last_ >= list_.size() || !is_it(list_[last_])) {
+      const auto [found, added] = numbers_.try_emplace(
+          queue + '\n' + to_bytes(static_cast<uint64_t>(stored.retention_ms)) + record,
+          list_.size());
+      if (added) list_.push_back({&queue, &record, stored.retention_ms, stored.submit_us, {}});
+      last_ = found->second;
     }
-    if (list_.size() == kGroups) return 0;
-    list_.emplace_back(queue, retention_ms);
-    return static_cast<uint8_t>(list_.size());
+    Group& group = list_[last_];
+    if (stored.retention_ms == 0) {
+      group.first_submit_us = std::min(group.first_submit_us, stored.submit_us);
+      const uint64_t block = stored.age / kAgesOfBlock;
+      if (group.blocks.empty() || group.blocks.back().first != block) {
+        group.blocks.emplace_back(block, 0);
+      }
+      ++group.blocks.back().second;
+    }
+    return static_cast<uint16_t>(last_ + 1);
   }
-  const std::vector<std::pair<std::string, int64_t>>& list() const { return list_; }
+  const std::vector<Group>& list() const { return list_; }
 
  private:
-  std::vector<std::pair<std::string, int64_t>> list_;
+  absl::flat_hash_map<std::string, size_t> numbers_;
+  std::vector<Group> list_;
+  size_t last_ = 0;
 };
 
 void set_time(google::protobuf::Timestamp& time, int64_t us) {
@@ -156,21 +179,28 @@ Task<StatusOr<Taken>> RedisStore::do_settle_and_take(std::vector<Settlement> set
 void RedisStore::add_settlements(RedisCommand& command, Incarnation worker,
                                  std::vector<Settlement>& settlements, size_t begin, size_t end) {
   Groups groups;
-  std::vector<std::pair<const Running*, uint8_t>> known;
-  known.reserve(end - begin);
+  std::vector<uint16_t> group_of;
+  group_of.reserve(end - begin);
   for (size_t i = begin; i < end; ++i) {
     const Running* job = running(settlements[i].token);
     // What is not known any more, or has a gap, is left to the script.
-    const bool groupable = job != nullptr && job->worker == worker && !job->record.empty() &&
-                           settlements[i].last_sequence <= job->job.last_sequence();
-    known.emplace_back(job,
-                       groupable ? groups.number(job->job.spec().queue(), job->retention_ms) : 0);
+    const bool known = job != nullptr && job->worker == worker && !job->record.empty() &&
+                       settlements[i].last_sequence <= job->job.last_sequence();
+    group_of.push_back(known ? groups.number(job->job.spec().queue(), job->record, job->stored)
+                             : uint16_t{0});
   }
   command.add(static_cast<int64_t>(groups.list().size()));
-  for (const auto& [queue, retention_ms] : groups.list()) command.add(queue).add(retention_ms);
+  for (const Groups::Group& group : groups.list()) {
+    command.add(*group.queue).add(group.retention_ms).add(*group.record);
+    std::string gone;
+    if (group.retention_ms == 0) {
+      gone = to_bytes(static_cast<uint64_t>(group.first_submit_us));
+      for (const auto& [block, jobs] : group.blocks) gone += to_bytes(block) + to_bytes(jobs);
+    }
+    command.add(gone);
+  }
   command.add(static_cast<int64_t>(end - begin));
-  for (size_t i = begin; i < end; ++i) command.add(settlements[i].token.job_id);
-  std::string outcome;
+  std::string hows;
   for (size_t i = begin; i < end; ++i) {
     Settlement& settlement = settlements[i];
     const size_t size = settlement.outcome.ByteSizeLong();
@@ -178,18 +208,26 @@ void RedisStore::add_settlements(RedisCommand& command, Incarnation worker,
       settlement.outcome = too_long(size, facts_.max_bulk_bytes);
       settlement.state = v1::JOB_STATE_DEAD;
     }
-    settlement.outcome.SerializeToString(&outcome);
-    const auto [job, group] = known[i - begin];
-    command.add(group != 0 ? job->record : std::string(2, '\0') + token_bytes(settlement.token));
+    const uint16_t group = group_of[i - begin];
     char follows = 0;
-    const bool last_follows = group == 0 && settlement.last_sequence > 0;
-    if (last_follows) follows |= kLastFollows;
-    if (!outcome.empty()) follows |= kOutcomeFollows;
+    if (group == 0 && settlement.last_sequence > 0) follows |= kLastFollows;
+    if (size > 0) follows |= kOutcomeFollows;
     if (settlement.progress) follows |= kProgressFollows;
-    std::string how{static_cast<char>(settlement.state), static_cast<char>(group), follows};
-    if (last_follows) how += to_bytes(settlement.last_sequence);
-    command.add(how);
-    if (!outcome.empty()) command.add(outcome);
+    hows += {static_cast<char>(settlement.state), follows, static_cast<char>(group >> 8),
+             static_cast<char>(group & 255)};
+  }
+  command.add(hows);
+  for (size_t i = begin; i < end; ++i) command.add(settlements[i].token.job_id);
+  std::string outcome;
+  for (size_t i = begin; i < end; ++i) {
+    const Settlement& settlement = settlements[i];
+    const char follows = hows[4 * (i - begin) + 1];
+    if (group_of[i - begin] == 0) command.add(token_bytes(settlement.token));
+    if ((follows & kLastFollows) != 0) command.add(to_bytes(settlement.last_sequence));
+    if ((follows & kOutcomeFollows) != 0) {
+      settlement.outcome.SerializeToString(&outcome);
+      command.add(outcome);
+    }
     if (settlement.progress) command.add(settlement.progress->SerializeAsString());
   }
 }
@@ -317,8 +355,9 @@ void RedisStore::took(RedisReply& reply, const TakeRequest& take, Taken& taken) 
   taken.jobs.reserve(taken.jobs.size() + records.size());
   for (size_t i = 0; i < records.size(); ++i) {
     v1::Job job;
-    const bool good = job.mutable_spec()->ParseFromString(specs[i].text()) &&
-                      apply_record(records[i].text(), job);
+    StoredSpec stored;
+    const bool good = read_spec(specs[i].text(), *job.mutable_spec(), stored) &&
+                      read_running(records[i].text(), stored, job);
     if (extra < extras.size() && extras[extra].integer() == static_cast<int64_t>(i + 1)) {
       const RedisReply& payload = extras[extra + 1];
       const RedisReply& progress = extras[extra + 2];
@@ -338,7 +377,7 @@ void RedisStore::took(RedisReply& reply, const TakeRequest& take, Taken& taken) 
     payload.swap(*job.mutable_spec()->mutable_payload());
     running->worker = take.worker;
     running->record = from_flags(records[i].text());
-    running->retention_ms = retention_of(records[i].text());
+    running->stored = stored;
     running_.insert_or_assign(job.spec().id(), std::move(running));
     taken.jobs.push_back(std::move(job));
   }

@@ -90,10 +90,10 @@ class RedisStore final : public Store, private TurnEndHook {
   struct Running {
     v1::Job job;
     Incarnation worker;
-    std::string record;        // from its flags on, as of the take
-    int64_t retention_ms = 0;  // that it has
-    bool asked = false;        // by a settlement that was not answered yet
-    bool uncertain = false;    // the answer to its settlement was lost
+    std::string record;  // what P job has, from its flags on, as of the take
+    StoredSpec stored;
+    bool asked = false;      // by a settlement that was not answered yet
+    bool uncertain = false;  // the answer to its settlement was lost
   };
   // A worker that got less than it asked for asks again by itself, should it not have been told.
   class WorkTimer final : public Timer {
@@ -141,7 +141,7 @@ class RedisStore final : public Store, private TurnEndHook {
 
   // ---- verbs that go on though their caller is gone
   Task<void> send_submits(SubmitBatch::Entries entries);
-  void add_job(RedisCommand& command, v1::JobSpec& spec, uint8_t lane, int64_t wall_ms);
+  void add_job(RedisCommand& command, v1::JobSpec& spec);
   Task<void> send_appends(AppendBatch::Entries entries);
   Task<void> send_progress(ProgressBatch::Entries entries);
   Task<StatusOr<Taken>> do_settle_and_take(std::vector<Settlement> settlements, TakeRequest take,

@@ -14,8 +14,10 @@
 namespace weft {
 namespace {
 
-constexpr size_t kLanes = 255;  // of one call: a byte names one
-constexpr char kFlagLarge = 2;
+constexpr size_t kLanes = 255;       // of one call: a byte names one
+constexpr char kPayloadFollows = 2;  // in the bytes of a job
+constexpr char kKeyFollows = 4;
+constexpr char kBrief = 8;
 
 size_t bytes_of(const v1::JobSpec& spec) { return spec.ByteSizeLong() + 256; }
 
@@ -63,16 +65,13 @@ Task<std::vector<StatusOr<Submitted>>> RedisStore::submit(std::vector<v1::JobSpe
   co_return co_await submits_.add(std::move(specs), bytes_of, std::move(permits));
 }
 
-void RedisStore::add_job(RedisCommand& command, v1::JobSpec& spec, uint8_t lane, int64_t wall_ms) {
-  const bool made = spec.id().empty();
-  const bool large = is_large(spec);
-  std::string meta{static_cast<char>(lane), large ? kFlagLarge : '\0', made ? '\1' : '\0'};
-  if (!spec.idempotency_key().empty()) meta += fingerprint(spec);
-  if (made) spec.set_id(make_job_id(wall_ms, random_));
-  command.add(meta).add(spec.id());
-  command.add(new_record_tail(spec, retention_ms(spec, options_.retention_ms)));
-  command.add(stored_spec(spec)).add(spec.idempotency_key());
-  if (large) command.add(spec.payload());
+void RedisStore::add_job(RedisCommand& command, v1::JobSpec& spec) {
+  command.add(spec.id());
+  command.add(stored_spec(spec, retention_ms(spec, options_.retention_ms)));
+  if (is_large(spec)) command.add(spec.payload());
+  if (spec.idempotency_key().empty()) return;
+  command.add(spec.queue() + '\n' + spec.idempotency_key());
+  command.add(fingerprint(spec) + to_bytes(uint64_t{0}) + spec.id());
 }
 
 Task<void> RedisStore::send_submits(SubmitBatch::Entries entries) {
@@ -101,7 +100,18 @@ Task<void> RedisStore::send_submits(SubmitBatch::Entries entries) {
       command.add(clock()).add(self_hex_).add(static_cast<int64_t>(options_.queued_per_queue));
       command.add(static_cast<int64_t>(lanes.list().size()));
       for (const auto& [queue, type] : lanes.list()) command.add(queue).add(type);
-      for (const size_t i : sent) add_job(command, entries[i].item, lane_of[i], wall_ms);
+      std::string metas;
+      for (const size_t i : sent) {
+        v1::JobSpec& spec = entries[i].item;
+        const bool made = spec.id().empty();
+        if (made) spec.set_id(make_job_id(wall_ms, random_));
+        char follows = is_large(spec) ? kPayloadFollows : '\0';
+        if (!spec.idempotency_key().empty()) follows |= kKeyFollows;
+        if (retention_ms(spec, options_.retention_ms) == 0) follows |= kBrief;
+        metas += {static_cast<char>(lane_of[i]), made ? '\1' : '\0', follows};
+      }
+      command.add(metas);
+      for (const size_t i : sent) add_job(command, entries[i].item);
       StatusOr<RedisReply> reply =
           co_await call(redis_scripts::submit, std::move(command), sent.size());
       admission_ = reply.status().code() == StatusCode::kResourceExhausted ? reply.status()

@@ -24,15 +24,15 @@ end
 
 local ids = {}
 for at = 3, #ARGV, 3 do ids[#ids + 1] = ARGV[at] end
-local following = followers(ids, self)
-local answers, records = {}, {}
-for at = 3, #ARGV, 3 do
-  local id, block = ARGV[at], ARGV[at + 2]
-  local record = records[id] or call('HGET', P .. 'job', id)
+local following, jobs = followers(ids, self), call('HMGET', P .. 'job', unpack(ids))
+local answers, changed = {}, {}
+for i, id in ipairs(ids) do
+  local job, block = changed[id] or jobs[i], ARGV[3 * i + 2]
   local answer = -1
-  if record and byte(record) == RUNNING and sub(record, 12, 31) == ARGV[at + 1] then
+  if job and byte(job) == RUNNING and sub(job, 12, 31) == ARGV[3 * i + 1] then
     local first, kind, entries = unpack_struct('>I8BI4', block)
-    local last = unpack_struct('>I8', record, 80)
+    local more = has(byte(job, 10), MORE)
+    local last = more and unpack_struct('>I8', job, 56) or 0
     if first + entries - 1 <= last or entries == 0 then
       answer = last
     elseif first > last + 1 then
@@ -45,26 +45,31 @@ for at = 3, #ARGV, 3 do
       if type(added) == 'table' and added.err then
         answer = added.err  -- of this stream alone: the others go on
       else
-        record = sub(record, 1, 79) .. pack('>I8', answer) .. sub(record, 88)
-        records[id] = record
+        local last8 = pack('>I8', answer)
+        if more then
+          changed[id] = sub(job, 1, 55) .. last8 .. sub(job, 64)
+        else
+          changed[id] = sub(job, 1, 9) .. string.char(byte(job, 10) + MORE) .. sub(job, 11, 39) ..
+            sub(NO_MORE, 1, 16) .. last8 .. sub(NO_MORE, 25) .. sub(job, 40)
+        end
         if #block <= push then
           tell_all(following[id], 'e', id, block)
         else
-          tell_all(following[id], 'n', id, pack('>I8', answer))
+          tell_all(following[id], 'n', id, last8)
         end
       end
     end
   end
-  answers[#answers + 1] = answer
+  answers[i] = answer
 end
 -- A caller that runs the job keeps up with it; for others the record is touched.
-local changed, runs_here = {}, {}
-for id, record in pairs(records) do
-  local worker = sub(record, 12, 27)
+local sets, runs_here = {}, {}
+for id, job in pairs(changed) do
+  local worker = sub(job, 12, 27)
   if runs_here[worker] == nil then runs_here[worker] = hex(worker) == self end
   if not runs_here[worker] then touch(id) end
-  changed[#changed + 1] = id
-  changed[#changed + 1] = record
+  sets[#sets + 1] = id
+  sets[#sets + 1] = job
 end
-if #changed > 0 then call('HSET', P .. 'job', unpack(changed)) end
+if #sets > 0 then call('HSET', P .. 'job', unpack(sets)) end
 return answers

@@ -7,13 +7,13 @@
 --       flagged now, f flagged before, a ended before; after c also record, spec, outcome, progress.
 -- One script, because the first of cancel and settle wins.
 local now, self, id, reason = now_us(ARGV[1]), ARGV[2], ARGV[3], ARGV[4]
-local record = call('HGET', P .. 'job', id)
+local record = stored(id)
 if not record then return false end
 local j = unpack_job(record)
 if j.state == QUEUED then
   leave_waiting(j.crashes >= SUSPECT and 'x' or '', j.queue, j.type, 1)
   j.state, j.finish, j.flags, j.reason = CANCELLED, now, with(j.flags, CANCEL), reason
-  local spec, progress = call('HGET', P .. 'spec', id), call('HGET', P .. 'progress', id)
+  local spec, progress = spec_of(id), call('HGET', P .. 'progress', id)
   local outcome = cancelled_outcome(reason)
   record = end_job(id, j, outcome, tonumber(ARGV[5]), tonumber(ARGV[6]), self)
   return {all_counts(), 'c', j.state, record, spec, outcome, progress}
@@ -21,7 +21,7 @@ end
 if j.state ~= RUNNING then return {all_counts(), 'a', j.state} end
 if has(j.flags, CANCEL) then return {all_counts(), 'f', j.state} end
 j.flags, j.reason = with(j.flags, CANCEL), reason
-call('HSET', P .. 'job', id, pack_job(j))
+store(id, pack_job(j))
 touch(id)
 local worker = hex(j.worker)
 if worker ~= self then publish(worker, 'c', id, reason) end

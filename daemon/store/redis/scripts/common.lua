@@ -3,8 +3,12 @@
 -- All keys of a shard begin with KEYS[1], "{PREFIX:00}:", called P here, so that they share one
 -- hash slot. INC is a process's incarnation: 16 bytes as 32 hex digits.
 --   P layout            string  the version of all this: a daemon of another one does not start
---   P job               hash    job id -> record (below)
---   P spec              hash    job id -> serialized JobSpec, without its payload when that is large
+--   P spec              hash    job id -> what never changes: age, submit, keep, each as ">I8", flags
+--                               (LARGE or 0), idempotency key, queue, type, each preceded by a length
+--                               byte, then the serialized JobSpec, without its payload when that is
+--                               large
+--   P job               hash    job id -> what does (below); none while a new job is QUEUED
+--   P again             set     ids of QUEUED jobs that have one
 --   P payload           hash    job id -> a large payload
 --   P outcome           hash    job id -> serialized Outcome of a finished job; none when it is empty
 --   P progress          hash    job id -> serialized Progress
@@ -44,9 +48,11 @@
 --   P expire:SECOND:QUEUE  list their ids; skipped like those of `done`
 --   P expiring          hash    SECOND:QUEUE -> its jobs
 --   P key               hash    QUEUE, newline, idempotency key -> fingerprint (16 bytes), the
---                               millisecond it is forgotten as ">I8" (0: its job is there), job id
+--                               millisecond it is forgotten as ">I8" (0: when P keys says so, once its
+--                               job is gone), job id
 --   P keys              zset    seconds in which keys are forgotten; the score is the second
---   P keys:SECOND       list    their names; one whose key says otherwise is skipped
+--   P keys:SECOND       list    for each the millisecond as ">I8", a length byte and the id of its job,
+--                               its name; one whose key is another job's is skipped
 --   P chunks:ID         stream  entry id LAST-0, where LAST is the last sequence of its block:
 --                               "b" -> block: ">I8BI4" of first sequence, kind, count, then count
 --                               ends as "<I4" and the bytes
@@ -61,15 +67,20 @@
 --   R 48 bytes as in watch: readers     D ">I8": its readers below that are given up
 -- (record and outcome are each preceded by ">I4", their length; a length of 0: ask for it.)
 --
--- A record: HEAD by struct, then idempotency key, cancel reason, queue, type, each preceded by a
--- length byte (the reason by ">I2"), then the worker's name. What changes most comes first: scripts
--- that are called for every job cut it by position, for a table costs more than all they do with it.
+-- Lua here hashes every byte of every string, and each value written goes to the append-only file. So
+-- what changes is short, and the same for all jobs that a worker took together: state, finish, flags,
+-- crashes, worker, attempt, start (39 bytes, the beginning of HEAD); if the flag MORE is set,
+-- consumed, first, last, from, send and, preceded by its length as ">I2", the cancel reason; then
+-- the worker's name. Scripts that are called for every job cut it by position, for a table costs more
+-- than all they do with it. The others use the record of a job, stored() and store(): HEAD by struct,
+-- then idempotency key, cancel reason, queue, type, each preceded by a length byte (the reason by
+-- ">I2"), then the worker's name.
 local P = KEYS[1]
 local HEAD = '>BI8BBc16I4I8I8I8I8I8I8I8I8I8'
 local TAIL = 'Bc0I2c0Bc0Bc0'
 local QUEUED, RUNNING, SUCCEEDED, DEAD, CANCELLED = 2, 3, 4, 5, 6
 -- Bits of flags: an end was asked for; payload, progress and outcome have fields of their own.
-local CANCEL, LARGE, PROGRESS, OUTCOME = 1, 2, 4, 8
+local CANCEL, LARGE, PROGRESS, OUTCOME, MORE = 1, 2, 4, 8, 16
 local NOBODY, ZERO = string.rep('\0', 16), string.rep('\0', 8)
 
 local KEY_MS = 24 * 3600 * 1000  -- an idempotency key is kept at least so long
@@ -98,6 +109,53 @@ end
 local function has(flags, bit) return flags % (2 * bit) >= bit end
 local function with(flags, bit) return has(flags, bit) and flags or flags + bit end
 local function without(flags, bit) return has(flags, bit) and flags - bit or flags end
+
+-- What MORE is without the flag, and as it stands in a record.
+local NO_MORE = ZERO .. pack('>I8', 1) .. ZERO .. ZERO .. ZERO .. '\0\0'
+-- A job of P spec and P job (false: it is new).
+local function whole(spec, job)
+  local key_end = 26 + byte(spec, 26)
+  local queue_end = key_end + 1 + byte(spec, key_end + 1)
+  local lanes = sub(spec, key_end + 1, queue_end + 1 + byte(spec, queue_end + 1))
+  if not job then
+    job = string.char(QUEUED) .. ZERO .. sub(spec, 25, 25) .. string.rep('\0', 29)
+  end
+  local flags, more, name = byte(job, 10), NO_MORE, nil
+  if has(flags, MORE) then
+    local more_end = 81 + unpack_struct('>I2', job, 80)
+    more, name = sub(job, 40, more_end), sub(job, more_end + 1)
+  else
+    name = sub(job, 40)
+  end
+  return sub(job, 1, 9) .. string.char(without(flags, MORE)) .. sub(job, 11, 39) .. sub(more, 1, 8) ..
+    sub(spec, 1, 24) .. sub(more, 9, 40) .. sub(spec, 26, key_end) .. sub(more, 41) .. lanes .. name
+end
+-- What P job has of a record.
+local function changing(record)
+  local reason_at = 105 + byte(record, 104)
+  local queue_at = reason_at + 2 + unpack_struct('>I2', record, reason_at)
+  local type_at = queue_at + 1 + byte(record, queue_at)
+  local name = sub(record, type_at + 1 + byte(record, type_at))
+  local more = sub(record, 40, 47) .. sub(record, 72, 103) .. sub(record, reason_at, queue_at - 1)
+  if more == NO_MORE then return sub(record, 1, 39) .. name end
+  return sub(record, 1, 9) .. string.char(byte(record, 10) + MORE) .. sub(record, 11, 39) .. more .. name
+end
+-- The record of a job, or false.
+local function stored(id)
+  local spec = call('HGET', P .. 'spec', id)
+  return spec and whole(spec, call('HGET', P .. 'job', id))
+end
+local function store(id, record)
+  call('HSET', P .. 'job', id, changing(record))
+  if byte(record) == QUEUED then call('SADD', P .. 'again', id) end
+end
+-- The serialized JobSpec in what P spec has.
+local function only_spec(spec)
+  local queue_at = 27 + byte(spec, 26)
+  local type_at = queue_at + 1 + byte(spec, queue_at)
+  return sub(spec, type_at + 1 + byte(spec, type_at))
+end
+local function spec_of(id) return only_spec(call('HGET', P .. 'spec', id)) end
 
 -- Microseconds. `clock` is the time itself on a clock of tests, and '0' elsewhere.
 local function now_us(clock)
@@ -289,17 +347,23 @@ local function second_of(finish, keep)
 end
 
 -- Jobs of one queue that have ended do not count as such any more: they are forgotten or go on.
-local function leave_finished(queue, records)
-  local times = {}
-  for _, record in ipairs(records) do
-    local its = sub(record, 2, 9) .. sub(record, 64, 71)
-    times[its] = (times[its] or 0) + 1
-    count(ENDS[byte(record)], -1)
+-- `specs`, `jobs`: what P spec and P job have of them.
+local function leave_finished(queue, specs, jobs)
+  local times, states, name, finish, keep = {}, {}, nil, nil, nil
+  for i, job in ipairs(jobs) do
+    local finish8, keep8, state = sub(job, 2, 9), sub(specs[i], 17, 24), byte(job)
+    if finish8 ~= finish or keep8 ~= keep then
+      finish, keep = finish8, keep8
+      name = second_of(unpack_struct('>I8', finish8), unpack_struct('>I8', keep8))
+    end
+    times[name] = (times[name] or 0) + 1
+    states[state] = (states[state] or 0) + 1
   end
-  count('finished', -#records)
-  if count_queue('f:' .. queue, -#records) == 0 then call('UNLINK', P .. 'done:' .. queue) end
-  for its, by in pairs(times) do
-    local name = second_of(unpack_struct('>I8I8', its)) .. ':' .. queue
+  for state, by in pairs(states) do count(ENDS[state], -by) end
+  count('finished', -#jobs)
+  if count_queue('f:' .. queue, -#jobs) == 0 then call('UNLINK', P .. 'done:' .. queue) end
+  for second, by in pairs(times) do
+    local name = second .. ':' .. queue
     if call('HINCRBY', P .. 'expiring', name, -by) <= 0 then
       call('HDEL', P .. 'expiring', name)
       call('ZREM', P .. 'expire', name)
@@ -310,18 +374,21 @@ end
 -- The same for one job, which is no longer in its order of those that finished.
 local function leave_done(id, j, record)
   call('LREM', P .. 'done:' .. j.queue, 1, id)
-  leave_finished(j.queue, {record})
+  leave_finished(j.queue, {call('HGET', P .. 'spec', id)}, {record})
 end
 
--- The keys of jobs that are forgotten now count for a while.
-local function keep_keys(names, expires)
-  local values, changed, seconds = call('HMGET', P .. 'key', unpack(names)), {}, {}
-  for i, name in ipairs(names) do
-    changed[2 * i - 1] = name
-    changed[2 * i] = sub(values[i], 1, 16) .. pack('>I8', expires[i]) .. sub(values[i], 25)
-    add(seconds, math.floor(expires[i] / 1000), name)
-  end
-  call_many('HSET', P .. 'key', changed)
+-- True while the job is there that came with this key.
+local function has_job(name, value)
+  local spec = call('HGET', P .. 'spec', sub(value, 25))
+  if not spec then return false end
+  local key, queue = unpack_struct('>Bc0Bc0', spec, 26)
+  return queue .. '\n' .. key == name
+end
+-- A key of a job is forgotten at this time.
+local function expire_key(seconds, name, id, ms)
+  add(seconds, math.floor(ms / 1000), pack('>I8B', ms, #id) .. id .. name)
+end
+local function keep_seconds(seconds)
   for second, its in pairs(seconds) do
     second = text(second)
     if call('RPUSH', P .. 'keys:' .. second, unpack(its)) == #its then
@@ -329,44 +396,66 @@ local function keep_keys(names, expires)
     end
   end
 end
+-- The time, the job and the name in an entry of P keys.
+local function of_key(entry)
+  local ms, id, at = unpack_struct('>I8Bc0', entry)
+  return ms, id, sub(entry, at)
+end
 
 -- Records of running jobs change: from now on their workers do not know them.
 local function touch(...) call('SADD', P .. 'touched', ...) end
 
+-- So many jobs of a block of ages are gone.
+local function leave_block(block, by)
+  local name = text(block)
+  if call('HINCRBY', P .. 'live', name, -by) <= 0 then
+    call('HDEL', P .. 'live', name)
+    call('ZREM', P .. 'ages', name)
+    call('UNLINK', P .. 'ages:' .. name)
+  end
+end
+-- What there is of a job beside P spec and P job; `parts`: those that are deleted together.
+local function forget_parts(id, job, parts)
+  local flags = byte(job, 10)
+  if flags < 2 then return end
+  if has(flags, LARGE) then add(parts, 'payload', id) end
+  if has(flags, OUTCOME) then add(parts, 'outcome', id) end
+  if has(flags, PROGRESS) then add(parts, 'progress', id) end
+  if has(flags, MORE) then
+    if sub(job, 56, 63) ~= ZERO then call('UNLINK', P .. 'chunks:' .. id) end
+    if sub(job, 72, 79) ~= ZERO then call('UNLINK', P .. 'sends:' .. id, P .. 'sender:' .. id) end
+  end
+end
 -- Nothing is left of jobs of one queue that have ended but their idempotency keys, while those count.
-local function forget(queue, ids, records)
-  local parts, blocks, names, expires = {}, {}, {}, {}
-  for i, record in ipairs(records) do
-    local id, flags = ids[i], byte(record, 10)
-    if flags > 1 then
-      if has(flags, LARGE) then add(parts, 'payload', id) end
-      if has(flags, OUTCOME) then add(parts, 'outcome', id) end
-      if has(flags, PROGRESS) then add(parts, 'progress', id) end
-    end
-    if sub(record, 80, 87) ~= ZERO then call('UNLINK', P .. 'chunks:' .. id) end
-    if sub(record, 96, 103) ~= ZERO then call('UNLINK', P .. 'sends:' .. id, P .. 'sender:' .. id) end
-    local block = sub(record, 48, 54)  -- a block is 256 ages
+-- `specs`, `jobs`: what P spec and P job have of them.
+local function forget(queue, ids, specs, jobs)
+  local parts, blocks, seconds = {}, {}, {}
+  for i, job in ipairs(jobs) do
+    local id, spec = ids[i], specs[i]
+    forget_parts(id, job, parts)
+    local age, submit, keep = unpack_struct('>I8I8I8', spec)
+    local block = math.floor(age / BLOCK)
     blocks[block] = (blocks[block] or 0) + 1
-    local key_bytes = byte(record, 104)
+    local key_bytes = byte(spec, 26)
     if key_bytes > 0 then
-      local submit, keep = unpack_struct('>I8I8', record, 56)
-      names[#names + 1] = queue .. '\n' .. sub(record, 105, 104 + key_bytes)
-      expires[#names] = math.max(math.floor(submit / 1000) + KEY_MS,
-        math.floor(unpack_struct('>I8', record, 2) / 1000) + keep)
+      local name = queue .. '\n' .. sub(spec, 27, 26 + key_bytes)
+      local begun_ms = math.floor(submit / 1000) + KEY_MS
+      local ended_ms = math.floor(unpack_struct('>I8', job, 2) / 1000) + keep
+      if keep > 0 then
+        expire_key(seconds, name, id, math.max(begun_ms, ended_ms))
+      elseif ended_ms > begun_ms then
+        -- When it was submitted it was told to be forgotten before that.
+        local value = call('HGET', P .. 'key', name)
+        call('HSET', P .. 'key', name, sub(value, 1, 16) .. ZERO .. sub(value, 25))
+        expire_key(seconds, name, id, ended_ms)
+      end
     end
   end
   call_many('HDEL', P .. 'job', ids)
   call_many('HDEL', P .. 'spec', ids)
   for part, its in pairs(parts) do call_many('HDEL', P .. part, its) end
-  for block, by in pairs(blocks) do
-    local name = text(unpack_struct('>I7', block))
-    if call('HINCRBY', P .. 'live', name, -by) <= 0 then
-      call('HDEL', P .. 'live', name)
-      call('ZREM', P .. 'ages', name)
-      call('UNLINK', P .. 'ages:' .. name)
-    end
-  end
-  if #names > 0 then keep_keys(names, expires) end
+  for block, by in pairs(blocks) do leave_block(block, by) end
+  keep_seconds(seconds)
 end
 
 -- Jobs of one queue have ended in one state at one time, with one retention other than 0. Returns how
@@ -391,16 +480,16 @@ local function trim_finished(queue, there, finished, most)
   while surplus > 0 do
     local ids = call('LPOP', P .. 'done:' .. queue, surplus)
     if not ids then return end
-    local all, live, records = call('HMGET', P .. 'job', unpack(ids)), {}, {}
+    local all, its = call('HMGET', P .. 'job', unpack(ids)), call('HMGET', P .. 'spec', unpack(ids))
+    local live, specs, jobs = {}, {}, {}
     for i = 1, #ids do
       if all[i] and byte(all[i]) >= SUCCEEDED then
-        live[#live + 1] = ids[i]
-        records[#records + 1] = all[i]
+        live[#live + 1], specs[#specs + 1], jobs[#jobs + 1] = ids[i], its[i], all[i]
       end
     end
     if #live > 0 then
-      leave_finished(queue, records)
-      forget(queue, live, records)
+      leave_finished(queue, specs, jobs)
+      forget(queue, live, specs, jobs)
       count('removed', #live)
       surplus = surplus - #live
     end
@@ -411,17 +500,18 @@ end
 -- `most`: finished jobs of a queue; `push`: bytes of an outcome that is told whole.
 local function end_job(id, j, outcome, most, push, self)
   call('SREM', P .. 'touched', id)
+  call('SREM', P .. 'again', id)
   if j.keep == 0 then
     local record = pack_job(j)
     tell_all(followers({id}, self)[id], 'f', id, ended_news(record, outcome, push))
-    forget(j.queue, {id}, {record})
+    forget(j.queue, {id}, {call('HGET', P .. 'spec', id)}, {changing(record)})
     count('removed', 1)
     return record
   end
   j.flags = outcome == '' and without(j.flags, OUTCOME) or with(j.flags, OUTCOME)
   local record = pack_job(j)
   tell_all(followers({id}, self)[id], 'f', id, ended_news(record, outcome, push))
-  call('HSET', P .. 'job', id, record)
+  store(id, record)
   if outcome ~= '' then call('HSET', P .. 'outcome', id, outcome) end
   local there = keep_finished(j.queue, j.state, j.finish, j.keep, {id})
   trim_finished(j.queue, there, 1, most)

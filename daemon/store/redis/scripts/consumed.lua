@@ -5,13 +5,13 @@
 -- Returns nothing. One script, because only the attempt that runs may say so.
 for at = 1, #ARGV, 3 do
   local id = ARGV[at]
-  local record = call('HGET', P .. 'job', id)
+  local record = stored(id)
   if record and byte(record) == RUNNING and sub(record, 12, 31) == ARGV[at + 1] then
     local before, last = unpack_struct('>I8', record, 40), unpack_struct('>I8', record, 96)
     local number = math.min(tonumber(ARGV[at + 2]), last)
     if number > before then
       touch(id)
-      call('HSET', P .. 'job', id, sub(record, 1, 39) .. pack('>I8', number) .. sub(record, 48))
+      store(id, sub(record, 1, 39) .. pack('>I8', number) .. sub(record, 48))
     end
   end
 end

@@ -6,9 +6,9 @@
 --       is no such job. A payload that is not large is part of the spec.
 -- One script, so that the parts belong together.
 local id = ARGV[1]
-local record = call('HGET', P .. 'job', id)
+local record = stored(id)
 if not record then return false end
 local flags = byte(record, 10)
 local function part(bit, name) return has(flags, bit) and call('HGET', P .. name, id) end
-return {record, call('HGET', P .. 'spec', id), part(OUTCOME, 'outcome'), part(PROGRESS, 'progress'),
+return {record, spec_of(id), part(OUTCOME, 'outcome'), part(PROGRESS, 'progress'),
   ARGV[2] == '1' and part(LARGE, 'payload')}

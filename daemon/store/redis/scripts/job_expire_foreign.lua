@@ -65,7 +65,7 @@ local function end_oldest(lane)
     local entry = call('LINDEX', key, 0)
     if not entry then return end
     local id = sub(entry, 9)
-    local record = call('HGET', P .. 'job', id)
+    local record = stored(id)
     local live = record and byte(record) == QUEUED and sub(record, 48, 55) == sub(entry, 1, 8)
     local j = live and unpack_job(record)
     if j and j.submit + late > now then return end
@@ -77,7 +77,7 @@ local function end_oldest(lane)
       local message = "no live worker has had a handler for type '" .. j.type .. "' for " ..
         text(late / 60000000) .. ' minutes: start one that has, then retry the job'
       local outcome = '\18\10no_handler\26' .. varint(#message) .. message
-      local spec, progress = call('HGET', P .. 'spec', id), call('HGET', P .. 'progress', id)
+      local spec, progress = spec_of(id), call('HGET', P .. 'progress', id)
       record = end_job(id, j, outcome, tonumber(ARGV[3]), tonumber(ARGV[4]), self)
       ended[#ended + 1] = {record, spec, outcome, progress}
     end

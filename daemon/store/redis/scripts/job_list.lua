@@ -8,13 +8,13 @@
 -- for each job id, record, spec, outcome without the result, progress}; what is not there is nil.
 local before, most, scan, room = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local queue, type, states = ARGV[5], ARGV[6], ARGV[7]
+local READ = 4 * 1048576  -- bytes of specs in one call
 
-local function matches(record)
-  if states ~= '' and not string.find(states, sub(record, 1, 1), 1, true) then
-    return false
-  end
+local function matches(spec, job)
+  local state = job and sub(job, 1, 1) or string.char(QUEUED)
+  if states ~= '' and not string.find(states, state, 1, true) then return false end
   if queue == '' and type == '' then return true end
-  local _, _, its_queue, its_type = unpack_struct('>' .. TAIL, record, 104)
+  local its_queue, its_type = unpack_struct('>Bc0Bc0', spec, 27 + byte(spec, 26))
   return (queue == '' or queue == its_queue) and (type == '' or type == its_type)
 end
 
@@ -33,8 +33,7 @@ local function without_result(outcome)
 end
 
 local answer = {0, 0, 0}
-local function add(id, record)
-  local spec = call('HGET', P .. 'spec', id)
+local function add(id, record, spec)
   local outcome, progress = false, false
   local flags = byte(record, 10)
   if has(flags, OUTCOME) then outcome = without_result(call('HGET', P .. 'outcome', id)) end
@@ -46,7 +45,7 @@ local function add(id, record)
 end
 
 -- Block by block, each from its end. What is left of a job that went is not older than the one before.
-local looked_at, found = 0, 0
+local looked_at, found, read = 0, 0, 0
 before = before == '+inf' and tonumber(call('GET', P .. 'age') or 0) + 1 or tonumber(before)
 while true do
   local block = call('ZREVRANGEBYSCORE', P .. 'ages', math.floor((before - 1) / BLOCK), '-inf',
@@ -54,20 +53,20 @@ while true do
   if not block then return answer end
   local from = tonumber(block) * BLOCK
   local ids = call('LRANGE', P .. 'ages:' .. block, 0, -1)
-  local records = #ids > 0 and call('HMGET', P .. 'job', unpack(ids)) or {}
+  local jobs = #ids > 0 and call('HMGET', P .. 'job', unpack(ids)) or {}
   for i = #ids, 1, -1 do
-    local record = records[i]
-    local age = record and unpack_struct('>I8', record, 48) or before
+    local spec = call('HGET', P .. 'spec', ids[i])
+    local age = spec and unpack_struct('>I8', spec) or before
     if age >= from and age < before then
-      if found >= most or room <= 0 or looked_at >= scan then
+      if found >= most or room <= 0 or looked_at >= scan or read >= READ then
         answer[3] = 1
         return answer
       end
       looked_at = looked_at + 1
-      before = age
+      before, read = age, read + #spec
       answer[1], answer[2] = age, looked_at
-      if matches(record) then
-        add(ids[i], record)
+      if matches(spec, jobs[i]) then
+        add(ids[i], whole(spec, jobs[i]), only_spec(spec))
         found = found + 1
       end
     end

@@ -5,12 +5,12 @@
 -- Returns {counts, 0, or its state when it has not ended}, or nil when there is no such job.
 -- One script, because everything of a job goes together.
 local id = ARGV[1]
-local record = call('HGET', P .. 'job', id)
+local record = stored(id)
 if not record then return false end
 local state = byte(record)
 if state < SUCCEEDED then return {all_counts(), state} end
 local j = unpack_job(record)
 leave_done(id, j, record)
-forget(j.queue, {id}, {record})
+forget(j.queue, {id}, {call('HGET', P .. 'spec', id)}, {changing(record)})
 tell_all(followers({id}, ARGV[2])[id], 'x', id, '')
 return {all_counts(), 0}

@@ -6,7 +6,7 @@
 -- queue} when that is full, or nil when there is no such job.
 -- One script, because record, lane and counters have to change together.
 local id = ARGV[1]
-local record = call('HGET', P .. 'job', id)
+local record = stored(id)
 if not record then return false end
 local j = unpack_job(record)
 if j.state ~= DEAD then return {all_counts(), j.state} end
@@ -16,9 +16,9 @@ leave_done(id, j, record)
 j.state, j.finish, j.crashes, j.worker, j.consumed = QUEUED, 0, 0, NOBODY, 0
 j.flags, j.reason = without(without(j.flags, OUTCOME), CANCEL), ''
 record = pack_job(j)
-call('HSET', P .. 'job', id, record)
+store(id, record)
 call('HDEL', P .. 'outcome', id)
 enqueue(id, j)
 tell_all(followers({id}, ARGV[3])[id], 'r', id, pack('>I4', #record) .. record .. pack('>I4', 0))
 wake(j.type, ARGV[3])
-return {all_counts(), record, call('HGET', P .. 'spec', id), call('HGET', P .. 'progress', id)}
+return {all_counts(), record, spec_of(id), call('HGET', P .. 'progress', id)}

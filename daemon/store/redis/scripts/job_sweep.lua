@@ -35,38 +35,44 @@ local function go_through(order, prefix, over, forget_all)
 end
 
 local function job_ends(id, name)
-  local record = call('HGET', P .. 'job', id)
-  if not record or byte(record) < SUCCEEDED then return nil end
-  local j = unpack_job(record)
-  local ends_ms = math.floor(j.finish / 1000) + j.keep
-  return text(math.floor(ends_ms / 1000)) .. ':' .. j.queue == name and ends_ms or nil
+  local job = call('HGET', P .. 'job', id)
+  if not job or byte(job) < SUCCEEDED then return nil end
+  local spec = call('HGET', P .. 'spec', id)
+  local ends_ms = math.floor(unpack_struct('>I8', job, 2) / 1000) + unpack_struct('>I8', spec, 17)
+  local queue = unpack_struct('>Bc0', spec, 27 + byte(spec, 26))
+  return text(math.floor(ends_ms / 1000)) .. ':' .. queue == name and ends_ms or nil
 end
 local function forget_jobs(ids, name)
   local queue = string.match(name, ':(.*)$')
-  local seen, its, records = {}, {}, {}
+  local seen, its = {}, {}
   for _, id in ipairs(ids) do
     if not seen[id] then
       seen[id] = true
       its[#its + 1] = id
-      records[#records + 1] = call('HGET', P .. 'job', id)
     end
   end
   local following = followers(its, ARGV[3])
   -- Most are the first that finished; what stands behind others is dropped below.
   while seen[call('LINDEX', P .. 'done:' .. queue, 0)] do call('LPOP', P .. 'done:' .. queue) end
-  leave_finished(queue, records)
-  forget(queue, its, records)
+  local specs, jobs = call('HMGET', P .. 'spec', unpack(its)), call('HMGET', P .. 'job', unpack(its))
+  leave_finished(queue, specs, jobs)
+  forget(queue, its, specs, jobs)
   for id, incs in pairs(following) do tell_all(incs, 'x', id, '') end
   count('removed', #its)
   return #its
 end
-local function key_ends(name, at)
-  local value = call('HGET', P .. 'key', name)
-  local ends_ms = value and unpack_struct('>I8', value, 17)
-  return ends_ms and text(math.floor(ends_ms / 1000)) == at and ends_ms or nil
+local function key_ends(entry)
+  return (of_key(entry))
 end
-local function forget_keys(names)
-  return call('HDEL', P .. 'key', unpack(names))
+-- That of a job which has lasted longer counts until it ends.
+local function forget_keys(entries)
+  local over = {}
+  for _, entry in ipairs(entries) do
+    local _, id, name = of_key(entry)
+    local value = call('HGET', P .. 'key', name)
+    if value and sub(value, 25) == id and not has_job(name, value) then over[#over + 1] = name end
+  end
+  return #over > 0 and call('HDEL', P .. 'key', unpack(over)) or 0
 end
 go_through('expire', 'expire:', job_ends, forget_jobs)
 go_through('keys', 'keys:', key_ends, forget_keys)
@@ -77,14 +83,17 @@ local more = (forgotten >= most or room <= 0) and 1 or 0
 local FIELDS, FEW = 50, 100
 room = tonumber(ARGV[2])
 
-local function is_queued(record, entry)
-  return byte(record) == QUEUED and sub(record, 48, 55) == sub(entry, 1, 8)
+local function is_queued(entry)
+  local id = sub(entry, 9)
+  local spec, job = call('HGET', P .. 'spec', id), call('HGET', P .. 'job', id)
+  return spec and (not job or byte(job) == QUEUED) and sub(spec, 1, 8) == sub(entry, 1, 8)
 end
-local function has_finished(record)
-  return byte(record) >= SUCCEEDED
+local function has_finished(id)
+  local job = call('HGET', P .. 'job', id)
+  return job and byte(job) >= SUCCEEDED
 end
 
-local function tidy(list, live, id_at, means)
+local function tidy(list, live, means)
   local length = call('LLEN', list)
   if length < 2 * live + FEW or room == 0 then return end
   local most = math.min(room, length)
@@ -93,8 +102,7 @@ local function tidy(list, live, id_at, means)
   room = room - #entries
   local gone = 0
   for i, entry in ipairs(entries) do
-    local record = call('HGET', P .. 'job', sub(entry, id_at))
-    if not (record and means(record, entry)) then
+    if not means(entry) then
       call('LSET', list, from + i - 1, '')
       gone = gone + 1
     end
@@ -106,11 +114,11 @@ end
 local fields = call('HRANDFIELD', P .. 'count', FIELDS, 'WITHVALUES')
 for i = 1, #fields, 2 do
   local kind, queue = fields[i]:match('^(.):(.*)$')
-  if kind == 'f' then tidy(P .. 'done:' .. queue, tonumber(fields[i + 1]), 1, has_finished) end
+  if kind == 'f' then tidy(P .. 'done:' .. queue, tonumber(fields[i + 1]), has_finished) end
   for _, x in ipairs(kind == 'q' and {'', 'x'} or {}) do
     local types = call('HRANDFIELD', P .. x .. 'lanes:' .. queue, FIELDS, 'WITHVALUES')
     for k = 1, #types, 2 do
-      tidy(P .. x .. 'lane:' .. queue .. ':' .. types[k], tonumber(types[k + 1]), 9, is_queued)
+      tidy(P .. x .. 'lane:' .. queue .. ':' .. types[k], tonumber(types[k + 1]), is_queued)
     end
   end
 end

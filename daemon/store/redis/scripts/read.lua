@@ -7,9 +7,10 @@
 --       there, or `from` is below the first), or nil when there is no such job.
 -- One script, so that blocks and numbers belong together.
 local id, from, room, most = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local record = call('HGET', P .. 'job', id)
-if not record then return false end
-local first, last = unpack_struct('>I8I8', record, 72)
+local job = call('HGET', P .. 'job', id)
+if not job and call('HEXISTS', P .. 'spec', id) == 0 then return false end
+local first, last = 1, 0
+if job and has(byte(job, 10), MORE) then first, last = unpack_struct('>I8I8', job, 48) end
 local answer = {first, last}
 if from == 0 then from = first end
 if from < first then return answer end

@@ -5,7 +5,7 @@
 -- Returns {number, value, ...}, oldest first, or nil when there is no such job.
 -- One script, so that a job that goes meanwhile is not half there.
 local id = ARGV[1]
-if call('HEXISTS', P .. 'job', id) == 0 then return false end
+if call('HEXISTS', P .. 'spec', id) == 0 then return false end
 local answer = {}
 local from = '(' .. ARGV[2] .. '-0'
 for _, entry in ipairs(call('XRANGE', P .. 'sends:' .. id, from, '+')) do

@@ -10,7 +10,7 @@ local now, self = now_us(ARGV[1]), ARGV[2]
 local letters, released, seen = {}, {}, {}
 for at = 5, #ARGV, 2 do
   local id, token = ARGV[at], ARGV[at + 1]
-  local record = call('HGET', P .. 'job', id)
+  local record = stored(id)
   if seen[id] or not record or byte(record) ~= RUNNING or sub(record, 12, 31) ~= token then
     letters[#letters + 1] = 's'
   else
@@ -30,13 +30,13 @@ for _, its in ipairs(released) do
   j.worker = NOBODY
   if has(j.flags, CANCEL) then
     j.state, j.finish = CANCELLED, now
-    local spec, progress = call('HGET', P .. 'spec', id), call('HGET', P .. 'progress', id)
+    local spec, progress = spec_of(id), call('HGET', P .. 'progress', id)
     local outcome = cancelled_outcome(j.reason)
     local record = end_job(id, j, outcome, tonumber(ARGV[3]), tonumber(ARGV[4]), self)
     ended[#ended + 1] = {record, spec, outcome, progress}
   else
     j.state = QUEUED
-    call('HSET', P .. 'job', id, pack_job(j))
+    store(id, pack_job(j))
     enqueue(id, j)
     types[j.type] = true
   end

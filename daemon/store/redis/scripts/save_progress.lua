@@ -10,7 +10,7 @@ for at = 2, #ARGV, 3 do ids[#ids + 1] = ARGV[at] end
 local following = followers(ids, ARGV[1])
 for at = 2, #ARGV, 3 do
   local id, progress = ARGV[at], ARGV[at + 2]
-  local record = call('HGET', P .. 'job', id)
+  local record = stored(id)
   if not record or byte(record) ~= RUNNING or sub(record, 12, 31) ~= ARGV[at + 1] then
     letters[#letters + 1] = 's'
   else
@@ -19,7 +19,7 @@ for at = 2, #ARGV, 3 do
     local flags = byte(record, 10)
     if not has(flags, PROGRESS) then
       touch(id)
-      call('HSET', P .. 'job', id,
+      store(id,
         sub(record, 1, 9) .. string.char(flags + PROGRESS) .. sub(record, 11))
     end
     tell_all(following[id], 'p', id, progress)

@@ -8,7 +8,7 @@
 -- One script, because numbers rise by one and a sender's number counts once.
 local self, id, sender, number, value = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5]
 local kept = tonumber(ARGV[7])
-local record = call('HGET', P .. 'job', id)
+local record = stored(id)
 if not record then return false end
 local sends, senders = P .. 'sends:' .. id, P .. 'sender:' .. id
 
@@ -50,7 +50,7 @@ if last >= kept and call('XLEN', sends) >= kept then
 end
 call('XADD', sends, string.format('%.0f-0', given), 's', sender, 'n', ARGV[4], 'v', value)
 if named then call('HSET', senders, sender, string.format('%.0f %.0f', number, given)) end
-call('HSET', P .. 'job', id, sub(record, 1, 95) .. pack('>I8', given) .. sub(record, 104))
+store(id, sub(record, 1, 95) .. pack('>I8', given) .. sub(record, 104))
 if byte(record) == RUNNING then
   touch(id)
   local worker = hex(sub(record, 12, 27))

@@ -6,19 +6,20 @@
 --       at so many bytes of spec and payload  9 name of the worker  10 '1': one may be a suspect
 --       11 its types, each between newlines (empty: any)  12 '1': take nothing without a lease
 --       13 N types with room of their own, then each with its room; then M groups of settlements,
---       then each with its queue and retention in milliseconds; then K settlements (no job twice):
---       first K job ids; then for each what the caller thinks its record is from the flags on (or,
---       when it does not know the job, two bytes and the token: worker, attempt as ">I4"), and bytes
---       with the state, the group (from 1; 0: not known) and what follows: 1 here as ">I8" the last
---       sequence, 2 outcome, 4 progress
--- Returns {counts, now, a letter for each settlement, details, records, specs, extras, letter}.
+--       each of one queue, its retention in milliseconds, what the caller thinks P job has of each
+--       from the flags on, and without a retention ">I8" of the first submission, then of blocks of
+--       ages and their jobs; then K settlements (no job twice): first four bytes for each, with the
+--       state, what follows (1 the last sequence, 2 an outcome, 4 a progress) and the group as ">I2"
+--       (from 1; 0: the caller does not know the job); then K job ids; then for each the token
+--       (worker, attempt as ">I4") if it has no group, and what follows
+-- Returns {counts, now, a letter for each settlement, details, jobs, specs, extras, letter}.
 --       Letters: d done, D done with details, a done before (with details), n no such job, s stale,
 --       g gap (details with the last sequence stored as outcome). Details: for each its index,
---       record, outcome, progress, spec (if the caller does not know the job). The jobs taken:
---       record and spec, and for some their index, payload, progress and watch in extras. The last
---       letter: b there is more (it stopped at the bytes, or has looked at much), l the lease is gone,
---       r the jobs of a lost answer, o a later take was answered (this one is of a connection that was
---       lost, and gets nothing), or none.
+--       record, outcome, progress, JobSpec (if the caller does not know the job). The jobs taken:
+--       what P job and P spec have, and for some their index, payload, progress and watch in extras.
+--       The last letter: b there is more (it stopped at the bytes, or has looked at much), l the lease
+--       is gone, r the jobs of a lost answer, o a later take was answered (this one is of a connection
+--       that was lost, and gets nothing), or none.
 -- One script, because a worker that ends jobs wants others in one step, and so that no job is taken
 -- twice.
 local now, self, worker, kept, push = now_us(ARGV[1]), ARGV[2], ARGV[3], tonumber(ARGV[4]),
@@ -36,19 +37,21 @@ for _ = 1, ARGV[13] do
 end
 local groups = {}
 for i = 1, ARGV[at] do
-  groups[i] = {queue = ARGV[at + 2 * i - 1], keep = tonumber(ARGV[at + 2 * i]), ids = {}, ends = {}}
+  local its = at + 4 * i - 3
+  groups[i] = {queue = ARGV[its], keep = tonumber(ARGV[its + 1]), thought = ARGV[its + 2],
+    gone = ARGV[its + 3], ids = {}, ends = {}}
 end
-at = at + 1 + 2 * #groups
+at = at + 1 + 4 * #groups
 
--- 1. Settlements. In the common case the records are not even read; all others go one by one.
+-- 1. Settlements. In the common case not even P job is read; all others go one by one.
 local letters, details = {}, {}
 local function detail(...)
   for _, part in ipairs({...}) do details[#details + 1] = part end
 end
 
-local function settle_any(i, id, record, how, outcome, progress)
-  local j, state = unpack_job(record), byte(how)
-  if #how > 3 and unpack_struct('>I8', how, 4) > j.last then
+local function settle_any(i, id, record, state, unknown, last, outcome, progress)
+  local j = unpack_job(record)
+  if last > j.last then
     detail(i, record, text(j.last), false, false)
     return 'g'
   end
@@ -65,104 +68,139 @@ local function settle_any(i, id, record, how, outcome, progress)
     state, outcome = CANCELLED, outcome .. cancelled_outcome(j.reason)
   end
   j.state, j.finish = state, now
-  local spec = byte(how, 2) == 0 and call('HGET', P .. 'spec', id)
+  local spec = unknown and spec_of(id)
   detail(i, end_job(id, j, outcome, kept, push, self), outcome, progress, spec)
   return 'D'
 end
 
 -- What a repeated settlement came to before.
-local function settled_before(i, id, record, how)
+local function settled_before(i, id, record, unknown)
   local flags = byte(record, 10)
   detail(i, record, has(flags, OUTCOME) and call('HGET', P .. 'outcome', id),
     has(flags, PROGRESS) and call('HGET', P .. 'progress', id),
-    byte(how, 2) == 0 and call('HGET', P .. 'spec', id))
+    unknown and spec_of(id))
   return 'a'
+end
+
+-- Jobs without a retention, all alike, are gone. Their keys have been told when they are forgotten.
+local function forget_alike(group)
+  local ids, parts, job = group.ids, {}, group.job
+  if byte(job, 10) >= LARGE then
+    for _, id in ipairs(ids) do forget_parts(id, job, parts) end
+    for part, its in pairs(parts) do call_many('HDEL', P .. part, its) end
+  end
+  call_many('HDEL', P .. 'job', ids)
+  call_many('HDEL', P .. 'spec', ids)
+  local gone = group.gone
+  for from = 9, #gone, 16 do leave_block(unpack_struct('>I8I8', gone, from)) end
+end
+local function forget_group(group)
+  local submit_ms = math.floor(unpack_struct('>I8', group.gone) / 1000)
+  local blocks = 0
+  for from = 9, #group.gone, 16 do blocks = blocks + unpack_struct('>I8', group.gone, from + 8) end
+  if submit_ms + KEY_MS > math.floor(now / 1000) and blocks == #group.ids then
+    forget_alike(group)
+  else
+    local jobs = {}
+    for i = 1, #group.ids do jobs[i] = group.job end
+    forget(group.queue, group.ids, call('HMGET', P .. 'spec', unpack(group.ids)), jobs)
+  end
+  count('removed', #group.ids)
 end
 
 local settlements = tonumber(ARGV[at])
 if settlements > 0 then
-  local first = at + 1
-  -- What it holds and nobody has touched is as its worker thinks.
-  local holds = call('SMISMEMBER', held, unpack(ARGV, first, at + settlements))
+  local hows, first = ARGV[at + 1], at + 2
   local touched = call('EXISTS', P .. 'touched') == 1 and
-    call('SMISMEMBER', P .. 'touched', unpack(ARGV, first, at + settlements))
-  at = at + settlements + 1
+    call('SMISMEMBER', P .. 'touched', unpack(ARGV, first, at + 1 + settlements))
+  at = at + settlements + 2
   local following = followers({unpack(ARGV, first, first + settlements - 1)}, self)
-  local finish = pack('>I8', now)
-  local heads = {}
-  for state = SUCCEEDED, CANCELLED do heads[state] = string.char(state) .. finish end
-  local sets, outcomes, left = {}, {}, {}
+  -- What it holds and nobody has touched is as its worker thinks.
+  local trusted, left = {}, {}
   for i = 1, settlements do
-    local id, thought, how = ARGV[first + i - 1], ARGV[at], ARGV[at + 1]
-    local state, number, follows = byte(how, 1, 3)
-    at = at + 2
-    local outcome, progress = '', ''
+    local _, follows, high, low = byte(hows, 4 * i - 3, 4 * i)
+    if (follows == 0 or follows == 2) and high + low > 0 and
+      not (touched and touched[i] == 1) then
+      trusted[i] = true
+      left[#left + 1] = ARGV[first + i - 1]
+    end
+  end
+  if #left > 0 and call('SREM', held, unpack(left)) == #left then
+    count('running', -#left)
+  else
+    trusted = {}
+  end
+  local finish = pack('>I8', now)
+  local sets, outcomes = {}, {}
+  for i = 1, settlements do
+    local id = ARGV[first + i - 1]
+    local state, follows, high, low = byte(hows, 4 * i - 3, 4 * i)
+    local group, token, last, outcome, progress = groups[high * 256 + low], nil, 0, '', ''
+    if not group then token, at = ARGV[at], at + 1 end
     if follows > 0 then
+      if has(follows, 1) then last, at = unpack_struct('>I8', ARGV[at]), at + 1 end
       if has(follows, 2) then outcome, at = ARGV[at], at + 1 end
       if has(follows, 4) then progress, at = ARGV[at], at + 1 end
     end
-    local trusted = holds[i] == 1 and number > 0 and progress == '' and #how == 3 and
-      not (touched and touched[i] == 1)
-    local record = not trusted and call('HGET', P .. 'job', id)
-    if trusted then
+    if trusted[i] then
       letters[i] = 'd'
-      left[#left + 1] = id
-      local group = groups[number]
+      local ends = group.ends[state]
+      if not ends then
+        local thought = group.thought
+        ends = {ids = {}, job = string.char(state) .. finish .. thought}
+        ends.with_outcome = string.char(state) .. finish .. string.char(byte(thought) + OUTCOME) ..
+          sub(thought, 2)
+        group.ends[state] = ends
+      end
+      local job = ends.job
       if group.keep == 0 then
-        record = heads[state] .. thought
+        group.job = job
         group.ids[#group.ids + 1] = id
-        group.gone = group.gone or {}
-        group.gone[#group.gone + 1] = record
       else
-        if outcome == '' then
-          record = heads[state] .. thought
-        else
-          record = heads[state] .. string.char(byte(thought) + OUTCOME) .. sub(thought, 2)
+        if outcome ~= '' then
+          job = ends.with_outcome
           outcomes[#outcomes + 1] = id
           outcomes[#outcomes + 1] = outcome
         end
         sets[#sets + 1] = id
-        sets[#sets + 1] = record
-        add(group.ends, state, id)
+        sets[#sets + 1] = job
+        ends.ids[#ends.ids + 1] = id
       end
       if following[id] then
+        local record = whole(call('HGET', P .. 'spec', id), job)
         tell_all(following[id], 'f', id, ended_news(record, outcome, push))
       end
-    elseif not record then
-      letters[i] = 'n'
     else
-      local token = sub(thought, 3, 22)
-      if sub(record, 12, 31) ~= token or sub(token, 17) == '\0\0\0\0' then
+      local record = stored(id)
+      token = token or sub(group.thought, 3, 22)
+      if not record then
+        letters[i] = 'n'
+      elseif sub(record, 12, 31) ~= token or sub(token, 17) == '\0\0\0\0' then
         letters[i] = 's'
       elseif byte(record) == RUNNING then
-        letters[i] = settle_any(i, id, record, how, outcome, progress)
+        letters[i] = settle_any(i, id, record, state, not group, last, outcome, progress)
       else
-        letters[i] = byte(record) >= SUCCEEDED and settled_before(i, id, record, how) or 's'
+        letters[i] = byte(record) >= SUCCEEDED and settled_before(i, id, record, not group) or 's'
       end
     end
-  end
-  if #left > 0 then
-    call('SREM', held, unpack(left))
-    count('running', -#left)
   end
   if #sets > 0 then call('HSET', P .. 'job', unpack(sets)) end
   if #outcomes > 0 then call('HSET', P .. 'outcome', unpack(outcomes)) end
   for _, group in ipairs(groups) do
     local ended, there = 0, 0
-    for state, ids in pairs(group.ends) do
-      there = keep_finished(group.queue, state, now, group.keep, ids)
-      ended = ended + #ids
+    for state, ends in pairs(group.ends) do
+      if #ends.ids > 0 then
+        there = keep_finished(group.queue, state, now, group.keep, ends.ids)
+        ended = ended + #ends.ids
+      end
     end
     if ended > 0 then trim_finished(group.queue, there, ended, kept) end
-    if group.gone then
-      forget(group.queue, group.ids, group.gone)
-      count('removed', #group.gone)
-    end
+    if #group.ids > 0 then forget_group(group) end
   end
 end
 
 -- 2. Jobs for the worker.
-local taken, records, specs, extras, ending = {}, {}, {}, {}, ''
+local taken, jobs, specs, extras, ending = {}, {}, {}, {}, ''
 local bytes = 0
 
 local function has_room(type)
@@ -173,13 +211,17 @@ local function use_room(type, n)
   if rooms and rooms[type] then rooms[type] = rooms[type] - n end
 end
 local function full() return bytes >= most_bytes end
-local function size_of(id, record, spec)
-  if byte(record, 10) < LARGE or not has(byte(record, 10), LARGE) then return #spec end
-  return #spec + call('HSTRLEN', P .. 'payload', id)
+local function size_of(id, spec)
+  return #spec + (byte(spec, 25) == 0 and 0 or call('HSTRLEN', P .. 'payload', id))
 end
-local function take(id, record, spec, size)
-  taken[#taken + 1], records[#records + 1], specs[#specs + 1] = id, record, spec
+local function take(id, job, spec, size)
+  local place = #taken + 1
+  taken[place], jobs[place], specs[place] = id, job, spec
   bytes = bytes + size
+end
+-- Whether an entry of a lane stands for a job.
+local function is_live(entry, job, spec)
+  return spec and (not job or byte(job) == QUEUED) and sub(spec, 1, 8) == sub(entry, 1, 8)
 end
 
 -- From the only lane there is, without a look at the ages. False: it has come to an end of some kind.
@@ -192,25 +234,26 @@ local function take_from_lane(x, queue, type, most)
     tonumber(call('HGET', P .. x .. 'lanes:' .. queue, type))
   local ids = {}
   for i = 1, #entries do ids[i] = sub(entries[i], 9) end
-  local there, n = call('HMGET', P .. 'job', unpack(ids)), #entries
+  local there = (not live or call('EXISTS', P .. 'again') == 1) and
+    call('HMGET', P .. 'job', unpack(ids)) or {}
+  local its = call('HMGET', P .. 'spec', unpack(ids))
+  local n, used = #entries, 0
   if not live then
     n = 0
     for i = 1, #entries do
-      local record = there[i]
-      if record and byte(record) == QUEUED and sub(record, 48, 55) == sub(entries[i], 1, 8) then
+      if is_live(entries[i], there[i], its[i]) then
         n = n + 1
-        ids[n], there[n], entries[n] = ids[i], record, entries[i]
+        ids[n], there[n], its[n], entries[n] = ids[i], there[i], its[i], entries[i]
       end
     end
     if n == 0 then return true end
   end
-  local its, used = call('HMGET', P .. 'spec', unpack(ids, 1, n)), 0
   for i = 1, n do
     if bytes >= most_bytes then break end
-    local record, spec = there[i], its[i]
+    local spec = its[i]
     local place = #taken + 1
-    taken[place], records[place], specs[place] = ids[i], record, spec
-    bytes = bytes + (byte(record, 10) < LARGE and #spec or size_of(ids[i], record, spec))
+    taken[place], jobs[place], specs[place] = ids[i], there[i] or false, spec
+    bytes = bytes + (byte(spec, 25) == 0 and #spec or size_of(ids[i], spec))
     used = i
   end
   for i = n, used + 1, -1 do call('LPUSH', lane, entries[i]) end
@@ -235,10 +278,9 @@ local function look(lane)
       local its = call('HMGET', P .. 'spec', unpack(ids))
       lane.items, lane.next = {}, 1
       for i = 1, #entries do
-        local record = there[i]
-        if record and byte(record) == QUEUED and sub(record, 48, 55) == sub(entries[i], 1, 8) then
-          lane.items[#lane.items + 1] = {ids[i], record, its[i], lane.read + i,
-            unpack_struct('>I8', record, 48)}
+        if is_live(entries[i], there[i], its[i]) then
+          lane.items[#lane.items + 1] = {ids[i], there[i], its[i], lane.read + i,
+            unpack_struct('>I8', entries[i])}
         end
       end
       lane.read = lane.read + #entries
@@ -288,7 +330,7 @@ local function take_in_turn(x, most)
     if lane then
       local item = lane.head
       lane.head, lane.next, lane.used, lane.jobs = nil, lane.next + 1, item[4], lane.jobs + 1
-      take(item[1], item[2], item[3], size_of(item[1], item[2], item[3]))
+      take(item[1], item[2], item[3], size_of(item[1], item[3]))
       use_room(lane.type, 1)
       most = most - 1
       ring[#ring + 1] = queue
@@ -334,8 +376,8 @@ local function take_some(x, most)
 end
 
 -- A job that ran before.
-local function start_again(id, record, following)
-  local j = unpack_job(record)
+local function start_again(id, job, spec, following)
+  local j = unpack_job(whole(spec, job))
   j.state, j.worker, j.attempt, j.name, j.start, j.consumed = RUNNING, worker, j.attempt + 1, ARGV[9],
     now, 0
   if j.last > 0 then
@@ -346,33 +388,29 @@ local function start_again(id, record, following)
     call('XADD', P .. 'chunks:' .. id, text(j.last) .. '-0', 'b', block)
     tell_all(following[id], 'e', id, block)
   end
-  return pack_job(j)
+  return changing(pack_job(j))
 end
 -- The jobs taken are RUNNING, one attempt further.
 local function start_taken()
   local following
-  -- What records begin with that never ran (but for the flags), and what they begin with now.
-  local never, queued = string.rep('\0', 37), string.char(QUEUED) .. ZERO
-  local fresh = {}
-  for _, flag in ipairs({0, LARGE}) do
-    local before = queued .. string.char(flag) .. never
-    fresh[before] = string.char(RUNNING) .. ZERO .. string.char(flag) .. '\0' .. worker ..
-      pack('>I4I8', 1, now) .. ZERO
+  local fresh = {}  -- by the flags of a new job: all that are taken together are alike
+  for _, flags in ipairs({0, LARGE}) do
+    fresh[flags] = string.char(RUNNING) .. ZERO .. string.char(flags) .. '\0' .. worker ..
+      pack('>I4I8', 1, now) .. ARGV[9]
   end
-  local name = ARGV[9]
   local sets = {}
   for i = 1, #taken do
-    local id, record = taken[i], records[i]
-    local begins = fresh[sub(record, 1, 47)]
-    if begins then
-      record = begins .. sub(record, 48) .. name
-    else
+    local id, job = taken[i], jobs[i]
+    if job then
       following = following or followers(taken, self)
-      record = start_again(id, record, following)
+      job = start_again(id, job, specs[i], following)
+      call('SREM', P .. 'again', id)
       touch(id)  -- a settlement of an earlier attempt that comes late must be told from this one's
+    else
+      job = fresh[byte(specs[i], 25)]
     end
-    records[i] = record
-    sets[2 * i - 1], sets[2 * i] = id, record
+    jobs[i] = job
+    sets[2 * i - 1], sets[2 * i] = id, job
   end
   call('HSET', P .. 'job', unpack(sets))
   call('SADD', held, unpack(taken))
@@ -387,9 +425,9 @@ local function take_again()
   local there = call('HMGET', P .. 'job', unpack(ids))
   local its = call('HMGET', P .. 'spec', unpack(ids))
   for i, id in ipairs(ids) do
-    local record = there[i]
-    if record and byte(record) == RUNNING and sub(record, 12, 27) == worker then
-      take(id, record, its[i], 0)
+    local job = there[i]
+    if job and byte(job) == RUNNING and sub(job, 12, 27) == worker then
+      take(id, job, its[i], 0)
     end
   end
 end
@@ -431,8 +469,8 @@ end
 if #taken > 0 then
   local watching = watches(taken)
   for i, id in ipairs(taken) do
-    local flags, watch = byte(records[i], 10), watching[id] or false
-    if flags > 1 or watch then
+    local flags, watch = byte(jobs[i], 10), watching[id] or false
+    if flags % MORE > 1 or watch then
       for _, part in ipairs({i, has(flags, LARGE) and call('HGET', P .. 'payload', id),
         has(flags, PROGRESS) and call('HGET', P .. 'progress', id), watch}) do
         extras[#extras + 1] = part
@@ -440,4 +478,4 @@ if #taken > 0 then
     end
   end
 end
-return {all_counts(), now, table.concat(letters), details, records, specs, extras, ending}
+return {all_counts(), now, table.concat(letters), details, jobs, specs, extras, ending}

@@ -1,14 +1,16 @@
 #!lua
 -- Stores new jobs as QUEUED.
 -- KEYS[1] P
--- ARGV  1 clock  2 INC of the caller  3 most queued jobs of a queue  4 N lanes  then for each its
---       queue and type; then for each job: a byte with its lane (from 1), a byte of flags, a byte
---       that is 1 when the store has made the id, and the key's fingerprint; id; its record from
---       `keep` on; spec; idempotency key; with the flag LARGE also the payload
+-- ARGV  1 clock  2 INC of the caller  3 most queued jobs of a queue  4 N lanes, then for each its
+--       queue and type; then three bytes for each job: its lane (from 1), 1 when the store has made
+--       the id, and what follows: LARGE a payload, KEY an idempotency key, BRIEF that job's retention
+--       is 0; then for each job: id; what P spec has from `keep` on; payload; the name of its key and
+--       what P key has, with 0 for the time
 -- Returns {counts, a letter for each job, the ids of those with the letter k}. Letters: n new, e the
 --       same id and spec were there, s the id has another spec, m the id is taken (make another), k
 --       the key is that of a job, o the key was used for something else, f the queue is full.
 -- One script, because an id, a key and a queue's bound hold for one job at a time.
+local KEY, BRIEF = 4, 8
 local now, self, most = now_us(ARGV[1]), ARGV[2], tonumber(ARGV[3])
 local lanes, at = {}, 5
 for i = 1, ARGV[4] do
@@ -17,28 +19,29 @@ for i = 1, ARGV[4] do
 end
 
 -- The jobs, and what is known of their ids and keys.
-local meta, ids, tails, specs, keys, payloads = {}, {}, {}, {}, {}, {}
-local names, asked = {}, {}
-local n = 0
-while ARGV[at] do
-  n = n + 1
-  meta[n], ids[n], tails[n], specs[n], keys[n] =
-    ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
-  at = at + 5
-  if has(byte(meta[n], 2), LARGE) then
-    payloads[n] = ARGV[at]
+local metas, ids, specs, names, values, payloads = ARGV[at], {}, {}, {}, {}, {}
+local asked, asking = {}, {}
+local n = #metas / 3
+at = at + 1
+for i = 1, n do
+  local follows = byte(metas, 3 * i)
+  ids[i], specs[i] = ARGV[at], ARGV[at + 1]
+  at = at + 2
+  if has(follows, LARGE) then
+    payloads[i] = ARGV[at]
     at = at + 1
   end
-  if keys[n] ~= '' then
-    names[#names + 1] = lanes[byte(meta[n])].queue .. '\n' .. keys[n]
-    asked[#asked + 1] = n
+  if has(follows, KEY) then
+    names[i], values[i] = ARGV[at], ARGV[at + 1]
+    at = at + 2
+    asked[#asked + 1] = names[i]
+    asking[#asking + 1] = i
   end
 end
-local there = call('HMGET', P .. 'job', unpack(ids))
+local there = call('HMGET', P .. 'spec', unpack(ids))
 local known = {}
-if #names > 0 then
-  local values = call('HMGET', P .. 'key', unpack(names))
-  for i = 1, #names do known[asked[i]] = values[i] end
+if #asked > 0 then
+  for i, value in ipairs(call('HMGET', P .. 'key', unpack(asked))) do known[asking[i]] = value end
 end
 
 local room = {}  -- by queue
@@ -51,28 +54,49 @@ local function has_room(queue)
   return true
 end
 
+-- Whether a key counts no more whose job is gone. Of what nobody has forgotten yet it looks at a part.
+local ended = {}  -- by name, what P keys says of it: no more once another job has the key
+local function is_over(name, value)
+  local now_ms, looks = math.floor(now / 1000), 4000
+  local expire = unpack_struct('>I8', value, 17)
+  if expire > 0 then return expire <= now_ms end
+  for _, second in ipairs(call('ZRANGEBYSCORE', P .. 'keys', '-inf', math.floor(now_ms / 1000))) do
+    local list = P .. 'keys:' .. second
+    for _, entry in ipairs(call('LRANGE', list, 0, looks - 1)) do
+      local ms, id, its = of_key(entry)
+      if its == name and id == sub(value, 25) and ms <= now_ms then
+        ended[name] = {list, entry}
+        return true
+      end
+      looks = looks - 1
+    end
+    if looks <= 0 then return false end
+  end
+  return false
+end
+
 local new_ids, new_keys = {}, {}
 local key_ids = {}
 -- Why the job is not new, or nil.
-local function refuse(i, lane, name)
-  local id = ids[i]
+local function refuse(i, lane)
+  local id, name = ids[i], names[i]
   local value = name and new_keys[name] or known[i]
   if value and not new_keys[name] then
-    local expire = unpack_struct('>I8', value, 17)
-    if expire > 0 and expire <= math.floor(now / 1000) then value = nil end
+    if not has_job(name, value) and is_over(name, value) then value = nil end
   end
   if value then
-    if sub(value, 1, 16) ~= sub(meta[i], 4) then return 'o' end
+    if sub(value, 1, 16) ~= sub(values[i], 1, 16) then return 'o' end
     key_ids[#key_ids + 1] = sub(value, 25)
     return 'k'
   end
   if there[i] or new_ids[id] then
-    if byte(meta[i], 3) == 1 then return 'm' end
+    if byte(metas, 3 * i - 1) == 1 then return 'm' end
     local same
     if new_ids[id] then
-      same = specs[new_ids[id]] == specs[i] and payloads[new_ids[id]] == payloads[i]
+      same = only_spec(specs[new_ids[id]]) == only_spec(ZERO .. ZERO .. specs[i]) and
+        payloads[new_ids[id]] == payloads[i]
     else
-      same = call('HGET', P .. 'spec', id) == specs[i] and
+      same = only_spec(there[i]) == only_spec(ZERO .. ZERO .. specs[i]) and
         (call('HGET', P .. 'payload', id) or nil) == payloads[i]
     end
     return same and 'e' or 's'
@@ -80,17 +104,19 @@ local function refuse(i, lane, name)
   if not has_room(lane.queue) then return 'f' end
 end
 
-local letters, records, kept_specs, kept_keys = {}, {}, {}, {}
+local letters, kept_specs, kept_keys, seconds = {}, {}, {}, {}
 local fresh, opened = {}, {}
-local head, rest, submitted = string.char(QUEUED) .. ZERO, string.rep('\0', 37), pack('>I8', now)
+local submitted = pack('>I8', now)
+local brief_ms = math.floor(now / 1000) + KEY_MS
+local brief = pack('>I8', brief_ms)
 local age = tonumber(call('GET', P .. 'age') or 0)
 for i = 1, n do
-  local id, key = ids[i], keys[i]
-  local lane = lanes[byte(meta[i])]
-  local name = key ~= '' and lane.queue .. '\n' .. key or nil
+  local id, name = ids[i], names[i]
+  local lane = lanes[byte(metas, 3 * i - 2)]
   local letter
-  if there[i] or name or new_ids[id] or not room[lane.queue] or room[lane.queue] <= 0 then
-    letter = refuse(i, lane, name)
+  if there[i] or known[i] or new_keys[name or ''] or new_ids[id] or not room[lane.queue] or
+    room[lane.queue] <= 0 then
+    letter = refuse(i, lane)
   else
     room[lane.queue] = room[lane.queue] - 1
   end
@@ -102,24 +128,29 @@ for i = 1, n do
     fresh[#fresh + 1] = id
     if #lane.entries == 0 then opened[#opened + 1] = lane end
     lane.entries[#lane.entries + 1] = age8 .. id
-    records[#records + 1] = id
-    records[#records + 1] = head .. sub(meta[i], 2, 2) .. rest .. age8 .. submitted .. tails[i]
+    specs[i] = age8 .. submitted .. specs[i]
     kept_specs[#kept_specs + 1] = id
     kept_specs[#kept_specs + 1] = specs[i]
     if payloads[i] then call('HSET', P .. 'payload', id, payloads[i]) end
     if name then
-      new_keys[name] = sub(meta[i], 4) .. ZERO .. id
+      local value = values[i]
+      if has(byte(metas, 3 * i), BRIEF) then
+        value = sub(value, 1, 16) .. brief .. id
+        expire_key(seconds, name, id, brief_ms)
+      end
+      if ended[name] then call('LREM', ended[name][1], 1, ended[name][2]) end
+      new_keys[name] = value
       kept_keys[#kept_keys + 1] = name
-      kept_keys[#kept_keys + 1] = new_keys[name]
+      kept_keys[#kept_keys + 1] = value
     end
   end
 end
 
 local count_new = #fresh
 if count_new > 0 then
-  call('HSET', P .. 'job', unpack(records))
   call('HSET', P .. 'spec', unpack(kept_specs))
   if #kept_keys > 0 then call('HSET', P .. 'key', unpack(kept_keys)) end
+  keep_seconds(seconds)
   call('SET', P .. 'age', string.format('%.0f', age))
   -- The first of them has the age `from`.
   local from, done = age - count_new + 1, 0

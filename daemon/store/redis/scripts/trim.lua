@@ -6,7 +6,7 @@
 -- it cannot trim, as a text.
 -- One script, because the record names what is kept.
 local id = ARGV[1]
-local record = call('HGET', P .. 'job', id)
+local record = stored(id)
 if not record then return false end
 local first, last = unpack_struct('>I8I8', record, 72)
 local keep = math.min(tonumber(ARGV[2]), last + 1)
@@ -14,5 +14,5 @@ if keep <= first then return first end
 local cut = redis.pcall('XTRIM', P .. 'chunks:' .. id, 'MINID', string.format('%.0f-0', keep))
 if type(cut) == 'table' and cut.err then return cut.err end
 if byte(record) == RUNNING then touch(id) end
-call('HSET', P .. 'job', id, sub(record, 1, 71) .. pack('>I8', keep) .. sub(record, 80))
+store(id, sub(record, 1, 71) .. pack('>I8', keep) .. sub(record, 80))
 return keep

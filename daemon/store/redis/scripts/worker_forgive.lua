@@ -9,13 +9,13 @@ call('HDEL', dead, '')
 local counted = call('HRANDFIELD', dead, ARGV[2])
 for _, id in ipairs(counted) do
   call('HDEL', dead, id)
-  local record = call('HGET', P .. 'job', id)
+  local record = stored(id)
   local j = record and unpack_job(record)
   -- Since then it may have ended, which stays so, or been forgiven all by a retry.
   if j and j.crashes > 0 and (j.state == QUEUED or j.state == RUNNING) then
     local was = j.crashes >= SUSPECT and 'x' or ''
     j.crashes = j.crashes - 1
-    call('HSET', P .. 'job', id, pack_job(j))
+    store(id, pack_job(j))
     if j.state == RUNNING then touch(id) end
     if j.state == QUEUED and was == 'x' and j.crashes < SUSPECT then
       call('LREM', P .. 'xlane:' .. j.queue .. ':' .. j.type, 1, pack('>I8', j.age) .. id)

@@ -30,7 +30,7 @@ local function suspect_ran()
   local page = call('SSCAN', held, known, 'COUNT', LOOKED_AT)
   known = page[1] == '0' and 'no' or page[1]
   for _, id in ipairs(page[2]) do
-    local record = call('HGET', P .. 'job', id)
+    local record = stored(id)
     if record and unpack_job(record).crashes >= SUSPECT then known = 'yes' end
   end
   call('HSET', dead, '', known)
@@ -42,7 +42,7 @@ if suspect ~= 'yes' and suspect ~= 'no' then return {all_counts(), 1, entry, 0, 
 
 local requeued, types, ended, followed = 0, {}, {}, {}
 for _, id in ipairs(call('SPOP', held, most)) do
-  local record = call('HGET', P .. 'job', id)
+  local record = stored(id)
   local j = record and unpack_job(record)
   if j and j.state == RUNNING and hex(j.worker) == inc then
     count('running', -1)
@@ -59,12 +59,12 @@ for _, id in ipairs(call('SPOP', held, most)) do
     end
     if outcome then
       j.finish = now
-      local spec, progress = call('HGET', P .. 'spec', id), call('HGET', P .. 'progress', id)
+      local spec, progress = spec_of(id), call('HGET', P .. 'progress', id)
       record = end_job(id, j, outcome, tonumber(ARGV[6]), tonumber(ARGV[7]), self)
       ended[#ended + 1] = {record, spec, outcome, progress}
     else
       j.state = QUEUED
-      call('HSET', P .. 'job', id, pack_job(j))
+      store(id, pack_job(j))
       enqueue(id, j)
       requeued = requeued + 1
       types[j.type] = (types[j.type] or 0) + 1
@@ -89,7 +89,7 @@ for _, id in ipairs(call('SPOP', follows, most)) do
   else
     call('HSET', P .. 'watch', id, table.concat(kept))
   end
-  local record = call('HGET', P .. 'job', id)
+  local record = stored(id)
   local j = record and unpack_job(record)
   if j and j.state == RUNNING then
     local worker = hex(j.worker)

@@ -6,10 +6,10 @@
 local page = call('SSCAN', P .. 'held:' .. ARGV[1], ARGV[2], 'COUNT', ARGV[3])
 local jobs = {}
 for _, id in ipairs(page[2]) do
-  local record = call('HGET', P .. 'job', id)
-  if record then
+  local job = call('HGET', P .. 'job', id)
+  if job then
     jobs[#jobs + 1] = id
-    jobs[#jobs + 1] = unpack_struct('>I4', record, 28)
+    jobs[#jobs + 1] = unpack_struct('>I4', job, 28)
   end
 end
 return {page[1], jobs}

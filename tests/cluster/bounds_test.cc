@@ -35,13 +35,15 @@ uint64_t last_sequence(Client& client, const std::string& id) {
 uint64_t where_it_waits(Client& client, const std::string& id) {
   uint64_t last = 0;
   int quiet = 0;
-  eventually([&] {
-    const uint64_t now = last_sequence(client, id);
-    quiet = now > 0 && now == last ? quiet + 1 : 0;
-    last = now;
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
-    return quiet == 30;
-  });
+  eventually(
+      [&] {
+        const uint64_t now = last_sequence(client, id);
+        quiet = now > 0 && now == last ? quiet + 1 : 0;
+        last = now;
+        std::this_thread::sleep_for(std::chrono::milliseconds(10));
+        return quiet == 30;
+      },
+      std::chrono::seconds(20));  // or where it is then: its reader may not stand still for long
   return last;
 }
 

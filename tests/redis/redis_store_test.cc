@@ -322,6 +322,28 @@ TEST(RedisStore, WhatRedisTakesNotInOnePieceIsRefused) {
   });
 }
 
+TEST(RedisStore, WhatRedisTakesNoLongerInOnePieceIsRefusedFromTheNextConnectionOn) {
+  RedisProcess redis;
+  with_store(redis.unix_url(), quiet(), [&](Harness& h) -> Task<void> {
+    const std::string large(4 << 20, 'x');
+    const v1::Job job = co_await h.run_one();
+    redis.command({"CONFIG", "SET", "proto-max-bulk-len", "3mb"});
+    // Redis ends the connection, so nobody may try this again for long.
+    const auto first = co_await h.submit(Harness::make_spec("q", large));
+    EXPECT_EQ(first.status().code(), StatusCode::kUnavailable) << first.status();
+    while (h.store().stats().connects < 2) co_await sleep_for(milliseconds(1));
+    const bool back = co_await is_healthy(h.store());
+    WEFT_ASSERT(back);
+    const auto again = co_await h.submit(Harness::make_spec("q", large));
+    EXPECT_EQ(again.status().code(), StatusCode::kInvalidArgument) << again.status();
+    EXPECT_EQ(field_of(again.status()), "payload");
+    co_await h.must(h.settle(Harness::token_of(job), v1::JOB_STATE_SUCCEEDED, 0, large));
+    const v1::Job ended = co_await h.get(job.spec().id());
+    EXPECT_EQ(ended.outcome().error_code(), "result_too_large");
+    EXPECT_EQ(h.store().stats().connects, 2u);
+  });
+}
+
 TEST(RedisStore, AServerThatTakesNoChunkInOnePieceIsRefused) {
   RedisProcess redis({.arguments = {"--proto-max-bulk-len", "1mb"}});
   const auto store = open_redis_store(redis.unix_url(), quiet());

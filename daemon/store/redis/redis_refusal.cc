@@ -62,6 +62,14 @@ RedisRefusal refusal_of(std::string_view error) {
 std::string_view to_string(RedisRefusal refusal) { return kNames[static_cast<size_t>(refusal)]; }
 
 Status status_of(RedisRefusal refusal, const std::string& server, const std::string& error) {
+  // It ends the connection; for the next one its limit is looked up.
+  if (refusal == RedisRefusal::kOther && error.find("invalid bulk length") != std::string::npos) {
+    return retry_error(StatusCode::kUnavailable,
+                       server +
+                           " takes nothing as long as this in one piece any more: try again, "
+                           "or raise its proto-max-bulk-len",
+                       kRetryMs);
+  }
   const std::string message =
       server + " refused with '" + error + "': " + std::string(advice(refusal));
   switch (refusal) {

@@ -3,6 +3,8 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <charconv>
+#include <utility>
 
 #include <weft/base/clock.h>
 #include <weft/base/limits.h>
@@ -43,6 +45,14 @@ Status check_prefix(const std::string& prefix) {
                      "use a word like weft");
 }
 
+Status check_pieces(const RedisServer& server, const RedisFacts& facts) {
+  if (facts.max_bulk_bytes == 0 || facts.max_bulk_bytes >= kLeastBulkBytes) return absl::OkStatus();
+  return make_status(StatusCode::kFailedPrecondition,
+                     to_text(server) + " takes only " + std::to_string(facts.max_bulk_bytes) +
+                         " bytes in one piece, less than a chunk of a stream: set its "
+                         "proto-max-bulk-len to 2mb at least");
+}
+
 }  // namespace
 
 RedisStore::RedisStore(RedisServer server, RedisFacts facts, StoreOptions options)
@@ -75,7 +85,7 @@ RedisStore::RedisStore(RedisServer server, RedisFacts facts, StoreOptions option
                            &redis_scripts::cancel, &redis_scripts::append, &redis_scripts::send,
                            &redis_scripts::consumed, &redis_scripts::trim,
                            &redis_scripts::job_retry, &redis_scripts::job_remove});
-  connection_.set_check([this](const RedisReply* answer) { return check_layout(answer); });
+  connection_.set_check([this](const RedisReply* answer) { return check_server(answer); });
   connection_.set_on_connected([this] {
     workers_.on_connected();
     news_.on_connected();
@@ -105,14 +115,30 @@ Status RedisStore::begin(RedisSync& redis) {
   return absl::OkStatus();
 }
 
-StatusOr<std::optional<RedisCommand>> RedisStore::check_layout(const RedisReply* answer) {
-  auto next = layout_.check(answer);
+StatusOr<std::optional<RedisCommand>> RedisStore::check_server(const RedisReply* answer) {
+  auto next = next_check(answer);
   const std::string_view why = from_absl(next.status().message());
-  if (!next.ok() && why != refused_layout_) {
+  if (!next.ok() && why != refused_server_) {
     spdlog::error("{}; until then this weftd is not ready, and tries again", why);
   }
-  if (!next.ok() || !*next) refused_layout_ = why;
+  if (!next.ok() || !*next) refused_server_ = why;
   return next;
+}
+
+// The layout, and then the longest piece it takes now: a longer one ends the connection, and with
+// it everything else that is on its way.
+StatusOr<std::optional<RedisCommand>> RedisStore::next_check(const RedisReply* answer) {
+  if (answer != nullptr && std::exchange(asking_limit_, false)) {
+    const std::string& bytes = (*answer)[1].text();  // none when CONFIG is denied
+    std::from_chars(bytes.data(), bytes.data() + bytes.size(), facts_.max_bulk_bytes);
+    WEFT_RETURN_IF_ERROR(check_pieces(server_, facts_));
+    return std::optional<RedisCommand>();
+  }
+  asking_limit_ = false;
+  auto next = layout_.check(answer);
+  if (!next.ok() || *next) return next;
+  asking_limit_ = true;
+  return std::optional(std::move(RedisCommand("CONFIG").add("GET").add("proto-max-bulk-len")));
 }
 
 StoreStats RedisStore::stats() const {
@@ -233,12 +259,7 @@ StatusOr<std::unique_ptr<Store>> open_redis_store(const std::string& url, StoreO
   if (!redis.ok()) return redis.status();
   StatusOr<RedisFacts> facts = check_redis(**redis);
   if (!facts.ok()) return facts.status();
-  if (facts->max_bulk_bytes > 0 && facts->max_bulk_bytes < kLeastBulkBytes) {
-    return make_status(StatusCode::kFailedPrecondition,
-                       to_text(*server) + " takes only " + std::to_string(facts->max_bulk_bytes) +
-                           " bytes in one piece, less than a chunk of a stream: set its "
-                           "proto-max-bulk-len to 2mb at least");
-  }
+  WEFT_RETURN_IF_ERROR(check_pieces(*server, *facts));
   if (!facts->warning.empty()) spdlog::warn("{}", facts->warning);
   spdlog::info("Redis {} at {}, append-only file: {}", facts->version, to_text(*server),
                facts->aof);

@@ -117,7 +117,8 @@ class RedisStore final : public Store, private TurnEndHook {
 
   RedisLayout layout() const { return {prefix_, options_.prefix, to_text(server_)}; }
   // As RedisConnection::Check; says once why a server is refused.
-  StatusOr<std::optional<RedisCommand>> check_layout(const RedisReply* answer);
+  StatusOr<std::optional<RedisCommand>> check_server(const RedisReply* answer);
+  StatusOr<std::optional<RedisCommand>> next_check(const RedisReply* answer);
 
   // ---- calls (redis_store.cc)
 
@@ -172,7 +173,7 @@ class RedisStore final : public Store, private TurnEndHook {
   void send_consumed();
 
   const StoreOptions options_;
-  const RedisFacts facts_;
+  RedisFacts facts_;
   const RedisServer server_;
   const std::string prefix_;  // P of the scripts
   Incarnation self_;
@@ -186,7 +187,8 @@ class RedisStore final : public Store, private TurnEndHook {
   Status admission_;
 
   RedisLayout layout_;
-  std::string refused_layout_;  // what was said of it last
+  bool asking_limit_ = false;   // of the server that is checked now
+  std::string refused_server_;  // what was said of it last
   RedisConnection connection_;
   const bool needs_lease_;  // to take: a take without one gets nothing
   bool leased_ = false;

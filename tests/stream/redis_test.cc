@@ -186,7 +186,7 @@ TEST(RedisStreams, ASlowReaderElsewhereIsDetached) {
     const Read late = co_await read(*slow);
     EXPECT_EQ(late.error.code(), StatusCode::kResourceExhausted);
   };
-  over_redis({.stream_chunks = 1000, .slow_reader_ms = 200}, {}, body);
+  over_redis({.stream_chunks = 1000, .slow_reader_ms = 1000}, {}, body);
 }
 
 TEST(RedisStreams, AnAttemptElsewhereAndItsEndAreTold) {

@@ -110,8 +110,8 @@ TEST(Bounds, AStreamLongerThanItsLogWaitsForASlowReaderElsewhere) {
 // Redis keeps what is pushed to a process that does not read only to a limit, and then closes its
 // connection.
 TEST(Bounds, AFrontEndThatStandsStillMissesNewsButNoChunk) {
-  constexpr uint64_t kChunks = 1000;
-  RedisProcess redis({.arguments = {"--client-output-buffer-limit", "pubsub 1mb 1mb 1"}});
+  constexpr uint64_t kChunks = 1500;
+  RedisProcess redis({.arguments = {"--client-output-buffer-limit", "pubsub 256kb 256kb 1"}});
   Cluster cluster(redis.url());
   cluster.add("worker");
   Node& front = cluster.add("frontend");
@@ -125,7 +125,7 @@ TEST(Bounds, AFrontEndThatStandsStillMissesNewsButNoChunk) {
   Client meanwhile({.server = other.address(), .call_deadline_ms = 60'000});
   // Little at a time, so that it is pushed; what is much has to be read from the log in any case.
   const std::string id = submit_count(
-      client, "{\"to\":" + std::to_string(kChunks) + ",\"bytes\":20000,\"delay_ms\":1}");
+      client, "{\"to\":" + std::to_string(kChunks) + ",\"bytes\":2000,\"delay_ms\":1}");
   ResultStream stream = client.watch({.job_id = id});
   uint64_t next = 1;
   ASSERT_TRUE(read_some(stream, &next));

@@ -119,7 +119,7 @@ TEST_F(Failover, WhatTheReplicaHadNotHeardOfIsDoneAgain) {
   EXPECT_EQ(account.doubled, 0);
   EXPECT_EQ(account.stale_accepted, 0);
   EXPECT_EQ(account.dead, 0);
-  EXPECT_GE(account.repeated, kEach);
+  EXPECT_GT(account.repeated, 0) << "the replica was not behind";
   // Also where the new primary has given an attempt once more to the worker that was running it.
   for (const auto& [id, runs] : journal.read()) {
     for (size_t i = 1; i < runs.size(); ++i) {

@@ -155,10 +155,9 @@ TEST(Sharing, AKeyThatIsNotOursIsNamedAndNothingSpins) {
 }
 
 TEST(Sharing, WorkerListShowsEveryDaemonUntilItIsGone) {
-  constexpr std::chrono::seconds kLease(2);
   const Journal journal;
   RedisProcess redis;
-  Cluster cluster(redis.url(), kLease);
+  Cluster cluster(redis.url());
   Node& all = cluster.add("all");
   Node& worker = cluster.add("worker", {"--concurrency", "7"});
   Node& front = cluster.add("frontend");
@@ -212,7 +211,6 @@ TEST(Sharing, WorkerListShowsEveryDaemonUntilItIsGone) {
   // One that was killed is gone after its lease, one that was stopped at once.
   const std::string killed = named(worker);
   cluster.kill(worker);
-  EXPECT_THAT(values(worker_list(front), "name"), ::testing::Contains(killed));
   EXPECT_TRUE(eventually([&] { return worker_list(front).size() == 2; }));
   EXPECT_EQ(values(worker_list(all), "name").contains(killed), false);
   EXPECT_EQ(all.stop(), 0);

@@ -68,11 +68,12 @@ struct StreamReaders {
 // The readers of a stream in another process. None passive and none attached: it has none any more.
 class RemoteReaders {
  public:
-  RemoteReaders(std::string id, Incarnation process, StreamReaders all)
-      : job_id(std::move(id)), from(process), readers(all) {}
+  RemoteReaders(std::string id, Incarnation process, StreamReaders all, uint64_t of_attempt = 0)
+      : job_id(std::move(id)), from(process), readers(all), attempt(of_attempt) {}
   std::string job_id;
   Incarnation from;
   StreamReaders readers;
+  uint64_t attempt;  // that was running when they said so; 0: whichever runs
 };
 
 // Answers in the order of the settlements. OK: it is settled by this token (now or before).

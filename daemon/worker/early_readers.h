@@ -16,7 +16,7 @@ namespace weft {
 // Thread: one at a time. Limits: limits::kReaders entries; more are left out.
 class EarlyReaders {
  public:
-  enum Age { kOlder, kNewer };  // than what is known already
+  enum Age { kOlder, kNewer };  // than what is known already of the same attempt
 
   void add(RemoteReaders readers, Age age) {
     std::vector<RemoteReaders>& known = jobs_[to_absl(readers.job_id)];
@@ -24,7 +24,10 @@ class EarlyReaders {
       return one.from == readers.from;
     });
     if (same != known.end()) {
-      if (age == kNewer) *same = std::move(readers);
+      const bool same_attempt = readers.attempt == same->attempt;
+      if (same_attempt ? age == kNewer : readers.attempt > same->attempt) {
+        *same = std::move(readers);
+      }
     } else if (size_ < limits::kReaders) {
       ++size_;
       known.push_back(std::move(readers));

@@ -69,6 +69,10 @@ class WorkerEngine::Impl final : public JobStarter, public internal::JobObserver
   Task<void> look_again();
   Task<void> look_at(Token token);
   JobContext* find(const Token& token) const;
+  // News of an earlier attempt may come when the store has told more of this one already.
+  static bool concerns(const RemoteReaders& readers, const JobContext& context) {
+    return readers.attempt == 0 || readers.attempt == context.token().attempt;
+  }
   void lose(JobContext& context);
   std::shared_ptr<Executor::Lane> lane_of(const std::string& queue);
 
@@ -168,7 +172,9 @@ void WorkerEngine::Impl::start(v1::Job job) {
     context->scope().cancel(CancelReason::kUserRequest);
   }
   if (early_sends_.contains(to_absl(id))) context->sends_stored = true;
-  for (const RemoteReaders& readers : early_readers_.of(id)) hub_.on_readers(readers);
+  for (const RemoteReaders& readers : early_readers_.of(id)) {
+    if (concerns(readers, *context)) hub_.on_readers(readers);
+  }
   group_->start([this](std::shared_ptr<JobContext> started) { return attempt(std::move(started)); },
                 std::move(context));
 }
@@ -269,7 +275,8 @@ void WorkerEngine::Impl::on_taken_readers(std::vector<RemoteReaders> readers) {
 }
 
 void WorkerEngine::Impl::on_readers(const RemoteReaders& readers) {
-  if (running_.contains(to_absl(readers.job_id))) {
+  const auto found = running_.find(to_absl(readers.job_id));
+  if (found != running_.end() && concerns(readers, *found->second)) {
     hub_.on_readers(readers);
   } else if (taking_) {
     early_readers_.add(readers, EarlyReaders::kNewer);

@@ -42,7 +42,7 @@ class Listener final : public StoreListener {
                    std::to_string(readers.readers.passive) + " " +
                    std::to_string(readers.readers.attached) + " " +
                    std::to_string(readers.readers.credit) + " " +
-                   std::to_string(readers.readers.cursor));
+                   std::to_string(readers.readers.cursor) + " " + std::to_string(readers.attempt));
   }
   void on_readers_detached(const std::string& id, uint64_t first) override {
     told.push_back("detached " + id + " " + std::to_string(first));
@@ -106,7 +106,7 @@ TEST(RedisNewsMessage, EachKindIsTold) {
       ElementsAre("work", "cancel job1234567 reason", "send job1234567 4 value",
                   "entries job1234567 3 threefour", "stored job1234567 12",
                   "finished job1234567 result", "progress job1234567 half", "retried job1234567",
-                  "removed job1234567", "readers job1234567 2 1 2 18446744073709551615 9",
+                  "removed job1234567", "readers job1234567 2 1 2 18446744073709551615 9 0",
                   "detached job1234567 77"));
 }
 
@@ -162,8 +162,9 @@ TEST(RedisNewsMessage, ReadersOfThisProcessAreLeftOut) {
   const StreamReaders one{.passive = 1};
   std::vector<RemoteReaders> readers;
   add_remote_readers("job1234567", watch_entry({1, 2}, one) + watch_entry({3, 4}, one) + "rest",
-                     {1, 2}, readers);
+                     {1, 2}, 7, readers);
   ASSERT_EQ(readers.size(), 1u);
+  EXPECT_EQ(readers[0].attempt, 7u);
   EXPECT_EQ(readers[0].from, (Incarnation{3, 4}));
   EXPECT_EQ(readers[0].readers, one);
 }

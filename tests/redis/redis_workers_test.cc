@@ -151,6 +151,41 @@ TEST(RedisWorkers, WhoHasJustConnectedGivesNobodyUp) {
   with_server(body);
 }
 
+// Nobody would take its readers out again, should it die now.
+TEST(RedisWorkers, OneThatWasGivenUpFollowsNothingBeforeItHasStartedAnew) {
+  auto body = [](Cast& cast, RedisProcess& redis) -> Task<void> {
+    Member& a = cast.add(1, kNever);  // renews too late
+    Member& b = cast.add(2);
+    auto submit = a.submit(2);
+    const std::vector<std::string> ids = co_await submit;
+    auto take = b.take(1);
+    const std::vector<v1::Job> taken = co_await take;
+    WEFT_ASSERT(taken.size() == 1);
+    WEFT_ASSERT(co_await a.has_lease());
+    a.store->follow(ids[0], {.passive = 1});
+    const bool heard = co_await comes_true([&b] { return !b.told.readers.empty(); });
+    WEFT_ASSERT(heard);
+    EXPECT_EQ(b.told.readers[0].attempt, 1u) << "that of the job as it runs";
+    const bool given_up = co_await comes_true([&b] { return b.told.readers.size() == 2; });
+    WEFT_ASSERT(given_up);
+    EXPECT_EQ(b.told.readers[1].readers, StreamReaders());
+    EXPECT_EQ(b.told.readers[1].from, a.self);
+    a.store->follow(ids[1], {.passive = 1});
+    const bool lost = co_await comes_true([&a] { return !a.told.became.empty(); });
+    WEFT_ASSERT(lost);
+    // As who it is now it follows both.
+    const bool again = co_await comes_true([&] {
+      const std::string its = "{weft:00}:follows:" + to_hex(a.told.became[0]);
+      return redis.command({"SCARD", its}) == "2";
+    });
+    EXPECT_TRUE(again);
+    EXPECT_EQ(redis.command({"EXISTS", "{weft:00}:follows:" + to_hex(a.self)}), "0");
+    const std::string watch = redis.command({"HGET", "{weft:00}:watch", ids[1]});
+    EXPECT_EQ(watch.find(to_bytes(a.self)), std::string::npos);
+  };
+  with_server(body);
+}
+
 TEST(RedisWorkers, OneThatWasGivenUpAliveStartsAnewAndItsJobsAreForgiven) {
   auto body = [](Cast& cast, RedisProcess& redis) -> Task<void> {
     Member& a = cast.add(1, kNever);  // renews too late

@@ -6,11 +6,12 @@
 namespace weft {
 namespace {
 
-RemoteReaders readers(const std::string& job_id, uint64_t process, uint64_t credit) {
+RemoteReaders readers(const std::string& job_id, uint64_t process, uint64_t credit,
+                      uint64_t attempt = 0) {
   StreamReaders one;
   one.attached = 1;
   one.credit = credit;
-  return RemoteReaders(job_id, {1, process}, one);
+  return RemoteReaders(job_id, {1, process}, one, attempt);
 }
 
 TEST(EarlyReaders, WhatCameBesideAnAnswerIsNewerThanWhatItSays) {
@@ -28,6 +29,17 @@ TEST(EarlyReaders, WhatCameBesideAnAnswerIsNewerThanWhatItSays) {
   EXPECT_TRUE(early.of("c").empty());
   EXPECT_FALSE(early.clear());
   EXPECT_TRUE(early.of("a").empty());
+}
+
+TEST(EarlyReaders, ThoseOfAnEarlierAttemptAreOlderWheneverTheyCome) {
+  EarlyReaders early;
+  early.add(readers("a", 1, 99, 1), EarlyReaders::kNewer);
+  early.add(readers("a", 1, 10, 2), EarlyReaders::kOlder);
+  early.add(readers("a", 1, 98, 1), EarlyReaders::kNewer);
+  ASSERT_EQ(early.of("a").size(), 1u);
+  EXPECT_EQ(early.of("a")[0].readers.credit, 10u);
+  early.add(readers("a", 1, 20, 2), EarlyReaders::kNewer);
+  EXPECT_EQ(early.of("a")[0].readers.credit, 20u);
 }
 
 TEST(EarlyReaders, WhoeverFindsNoRoomIsSaidToBeLeftOut) {

@@ -26,11 +26,12 @@ bool anybody(const StreamReaders& readers) { return readers.passive + readers.at
 
 RedisNews::RedisNews(RedisConnection& commands, OwnTasks& tasks, const RedisServer& server,
                      const std::string& name, RedisConnectionOptions options, std::string prefix,
-                     Get get)
+                     Get get, std::function<void()> no_lease)
     : commands_(commands),
       tasks_(tasks),
       prefix_(std::move(prefix)),
       get_(std::move(get)),
+      no_lease_(std::move(no_lease)),
       subscription_(server, name, options) {}
 
 void RedisNews::set_self(Incarnation self) {
@@ -142,7 +143,7 @@ Task<void> RedisNews::said() {
 Task<bool> RedisNews::tell_server(Streams streams, bool counted) {
   RedisCommand command = RedisConnection::start_script(redis_scripts::follow);
   command.add(int64_t{1}).add(prefix_).add(to_hex(self_));
-  command.add(static_cast<int64_t>(limits::kRemoteReaders));
+  command.add(static_cast<int64_t>(limits::kRemoteReaders)).add(no_lease_ ? "1" : "0");
   for (const auto& [id, readers] : streams) command.add(id).add(watch_entry(self_, readers));
   // Whoever waits for it goes on in the next turn of the ready queue, behind this call.
   if (counted && --saying_ == 0) all_said_.set();
@@ -152,6 +153,10 @@ Task<bool> RedisNews::tell_server(Streams streams, bool counted) {
     if (refused.status().code() != StatusCode::kUnavailable) {
       spdlog::error("streams cannot be followed: {}", from_absl(refused.status().message()));
     }
+    co_return false;
+  }
+  if (refused->type() == RedisReply::Type::kInteger) {
+    no_lease_();
     co_return false;
   }
   for (size_t i = 0; i < refused->size(); ++i) {
@@ -187,7 +192,7 @@ Task<StatusOr<std::vector<RemoteReaders>>> RedisNews::remote_readers(
   const StatusOr<RedisReply> reply = co_await commands_.call(std::move(command));
   if (!reply.ok()) co_return reply.status();
   for (size_t i = 0; i < job_ids.size(); ++i) {
-    add_remote_readers(job_ids[i], (*reply)[i].text(), self_, readers);
+    add_remote_readers(job_ids[i], (*reply)[i].text(), self_, 0, readers);
   }
   co_return StatusOr<std::vector<RemoteReaders>>(std::move(readers));
 }

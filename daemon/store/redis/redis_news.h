@@ -26,9 +26,11 @@ class RedisNews final : private TurnEndHook {
  public:
   using Get = std::function<Task<StatusOr<v1::Job>>(std::string job_id)>;
 
-  // `prefix`: P of the scripts. `get`: asks for a job with its outcome.
+  // `prefix`: P of the scripts. `get`: asks for a job with its outcome. `no_lease`: is told that
+  // the server knows of none, without which nothing is followed; null: it needs none.
   RedisNews(RedisConnection& commands, OwnTasks& tasks, const RedisServer& server,
-            const std::string& name, RedisConnectionOptions options, std::string prefix, Get get);
+            const std::string& name, RedisConnectionOptions options, std::string prefix, Get get,
+            std::function<void()> no_lease);
 
   void set_listener(StoreListener* listener) { listener_ = listener; }
   // From now on this process is `self`. Said before run(), and when the lease was lost: what is
@@ -66,6 +68,7 @@ class RedisNews final : private TurnEndHook {
   OwnTasks& tasks_;
   const std::string prefix_;
   const Get get_;
+  const std::function<void()> no_lease_;
   StoreListener* listener_ = nullptr;
   Incarnation self_;
   RedisConnection subscription_;

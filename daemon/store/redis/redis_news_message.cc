@@ -36,7 +36,8 @@ RemoteReaders to_readers(const std::string& job_id, std::string_view entry) {
   readers.attached = static_cast<uint32_t>(to_number(entry.substr(20, 4)));
   readers.credit = to_number(entry.substr(24, 8));
   readers.cursor = to_number(entry.substr(32, 8));
-  return RemoteReaders(job_id, to_incarnation(entry.substr(0, 16)), readers);
+  return RemoteReaders(job_id, to_incarnation(entry.substr(0, 16)), readers,
+                       to_number(entry.substr(40, 8)));
 }
 
 // A record, and an outcome if there is one. Nothing but what these hold is set.
@@ -142,9 +143,10 @@ std::string watch_entry(Incarnation from, const StreamReaders& readers) {
 }
 
 void add_remote_readers(const std::string& job_id, std::string_view watch, Incarnation self,
-                        std::vector<RemoteReaders>& readers) {
+                        uint64_t attempt, std::vector<RemoteReaders>& readers) {
   for (; watch.size() >= kWatchBytes; watch.remove_prefix(kWatchBytes)) {
     RemoteReaders one = to_readers(job_id, watch.substr(0, kWatchBytes));
+    one.attempt = attempt;
     if (!(one.from == self)) readers.push_back(std::move(one));
   }
 }

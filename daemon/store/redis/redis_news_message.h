@@ -20,8 +20,8 @@ NewsResult tell_news(std::string_view message, StoreListener& listener, std::str
 
 // The readers of one process, as P watch has them.
 std::string watch_entry(Incarnation from, const StreamReaders& readers);
-// Appends those of all processes but `self` that stand in a value of P watch.
+// Appends those of all processes but `self` that stand in a value of P watch, for `attempt`.
 void add_remote_readers(const std::string& job_id, std::string_view watch, Incarnation self,
-                        std::vector<RemoteReaders>& readers);
+                        uint64_t attempt, std::vector<RemoteReaders>& readers);
 
 }  // namespace weft

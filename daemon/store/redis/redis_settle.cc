@@ -271,9 +271,8 @@ Task<Status> RedisStore::settle_part(std::vector<Settlement>& settlements, size_
       ++take_seq_;
     }
     *more = ending.empty() && (*reply)[4].size() == want;
-    const bool nothing = (*reply)[4].size() == 0;
     // An answer that was given again says nothing of what there is now.
-    const bool ask_again = (ending == "b" && !nothing) || ending == "r";
+    const bool ask_again = ending == "b" || ending == "r";
     if (ask_again) tell_work();
     if ((*reply)[4].size() < want && !ask_again) {
       work_timer_.start();
@@ -319,7 +318,7 @@ void RedisStore::settled(std::vector<Settlement>& settlements, size_t begin, Red
       set_time(*job->job.mutable_finish_time(), now_us);
       tell_finished(std::move(job->job));
     }
-    if (letter == 'D' || letter == 'a') {
+    if (letter == 'D' || letter == 'a' || letter == 'N') {
       const RedisReply& spec = details[detail + 4];
       v1::Job ended;
       bool whole = job != nullptr || !spec.is_nil();
@@ -337,7 +336,7 @@ void RedisStore::settled(std::vector<Settlement>& settlements, size_t begin, Red
       }
       detail += 5;
     }
-    if (letter == 'n') {
+    if (letter == 'n' || letter == 'N') {
       taken.settled.push_back(unknown_job(token.job_id));
     } else if (letter == 's') {
       taken.settled.push_back(stale(token));
@@ -365,7 +364,7 @@ void RedisStore::took(RedisReply& reply, const TakeRequest& take, Taken& taken) 
       if (!payload.is_nil()) job.mutable_spec()->set_payload(payload.text());
       if (!progress.is_nil()) job.mutable_progress()->ParseFromString(progress.text());
       if (!watch.is_nil()) {
-        add_remote_readers(job.spec().id(), watch.text(), self_, taken.readers);
+        add_remote_readers(job.spec().id(), watch.text(), self_, job.attempt(), taken.readers);
       }
       extra += 4;
     }

@@ -76,9 +76,11 @@ RedisStore::RedisStore(RedisServer server, RedisFacts facts, StoreOptions option
       progress_(
           tasks_,
           [this](ProgressBatch::Entries entries) { return send_progress(std::move(entries)); }),
-      news_(connection_, tasks_, server_, "weft news " + options.worker_name,
-            connection_options(options), prefix_,
-            [this](std::string job_id) { return get(std::move(job_id), false); }) {
+      news_(
+          connection_, tasks_, server_, "weft news " + options.worker_name,
+          connection_options(options), prefix_,
+          [this](std::string job_id) { return get(std::move(job_id), false); },
+          needs_lease_ ? [this] { workers_.look_soon(); } : std::function<void()>()) {
   news_.set_self(self_);
   connection_.set_scripts({&redis_scripts::submit, &redis_scripts::settle_and_take,
                            &redis_scripts::release, &redis_scripts::save_progress,

@@ -40,35 +40,39 @@ end
 local suspect = dies and call('EXISTS', held) == 1 and suspect_ran() or 'no'
 if suspect ~= 'yes' and suspect ~= 'no' then return {all_counts(), 1, entry, 0, {}, {}} end
 
-local requeued, types, ended, followed = 0, {}, {}, {}
+local requeued, types, ended, followed, ran = 0, {}, {}, {}, {}
 for _, id in ipairs(call('SPOP', held, most)) do
   local record = stored(id)
   local j = record and unpack_job(record)
-  if j and j.state == RUNNING and hex(j.worker) == inc then
-    count('running', -1)
-    j.worker = NOBODY
-    if dies and (suspect == 'no' or j.crashes >= SUSPECT) then
-      j.crashes = j.crashes + 1
-      call('HSET', dead, id, j.attempt)
-    end
-    local outcome = nil
-    if has(j.flags, CANCEL) then
-      j.state, outcome = CANCELLED, cancelled_outcome(j.reason)
-    elseif dies and j.crashes >= tonumber(ARGV[8]) then
-      j.state, outcome = DEAD, ARGV[9]
-    end
-    if outcome then
-      j.finish = now
-      local spec, progress = spec_of(id), call('HGET', P .. 'progress', id)
-      record = end_job(id, j, outcome, tonumber(ARGV[6]), tonumber(ARGV[7]), self)
-      ended[#ended + 1] = {record, spec, outcome, progress}
-    else
-      j.state = QUEUED
-      store(id, pack_job(j))
-      enqueue(id, j)
-      requeued = requeued + 1
-      types[j.type] = (types[j.type] or 0) + 1
-    end
+  if j and j.state == RUNNING and hex(j.worker) == inc then ran[#ran + 1] = {id, j} end
+end
+-- As when they are handed back.
+table.sort(ran, function(a, b) return a[2].age > b[2].age end)
+for _, job in ipairs(ran) do
+  local id, j = job[1], job[2]
+  count('running', -1)
+  j.worker = NOBODY
+  if dies and (suspect == 'no' or j.crashes >= SUSPECT) then
+    j.crashes = j.crashes + 1
+    call('HSET', dead, id, j.attempt)
+  end
+  local outcome = nil
+  if has(j.flags, CANCEL) then
+    j.state, outcome = CANCELLED, cancelled_outcome(j.reason)
+  elseif dies and j.crashes >= tonumber(ARGV[8]) then
+    j.state, outcome = DEAD, ARGV[9]
+  end
+  if outcome then
+    j.finish = now
+    local spec, progress = spec_of(id), call('HGET', P .. 'progress', id)
+    local record = end_job(id, j, outcome, tonumber(ARGV[6]), tonumber(ARGV[7]), self)
+    ended[#ended + 1] = {record, spec, outcome, progress}
+  else
+    j.state = QUEUED
+    store(id, pack_job(j))
+    enqueue(id, j)
+    requeued = requeued + 1
+    types[j.type] = (types[j.type] or 0) + 1
   end
 end
 -- As many are woken as there are jobs: each takes more if there is more.
@@ -77,7 +81,7 @@ for type, jobs in pairs(types) do
 end
 
 local raw = string.gsub(inc, '..', function(two) return string.char(tonumber(two, 16)) end)
-local nobody = pack('>c16I4I4I8I8', raw, 0, 0, 0, 0) .. string.rep('\0', 8)
+local nobody = pack('>c16I4I4I8I8', raw, 0, 0, 0, 0)
 for _, id in ipairs(call('SPOP', follows, most)) do
   local entries = call('HGET', P .. 'watch', id) or ''
   local kept = {}
@@ -93,7 +97,7 @@ for _, id in ipairs(call('SPOP', follows, most)) do
   local j = record and unpack_job(record)
   if j and j.state == RUNNING then
     local worker = hex(j.worker)
-    if worker == self then followed[#followed + 1] = id else publish(worker, 'R', id, nobody) end
+    if worker == self then followed[#followed + 1] = id else publish(worker, 'R', id, nobody .. pack('>I8', j.attempt)) end
   end
 end
 

@@ -15,7 +15,7 @@
 #include <weft/store/redis/redis_record.h>
 #include <weft/store/redis/redis_store.h>
 
-#include "tests/store_contract/harness.h"
+#include "tests/redis/redis_store_bed.h"
 #include "tests/support/coro_test.h"
 #include "tests/support/redis_server.h"
 #include "tests/support/tcp_proxy.h"
@@ -27,64 +27,6 @@ using std::chrono::milliseconds;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-
-constexpr int64_t kYear_ms = 365LL * 24 * 3600 * 1000;
-
-StoreOptions quiet(std::string prefix = "weft") {
-  return {.self = Harness::kWorker,
-          .worker_name = "tester",
-          .prefix = std::move(prefix),
-          .lease_ms = 3 * kYear_ms,
-          .renew_ms = kYear_ms};
-}
-
-Task<bool> is_healthy(Store& store) {
-  for (int looks = 0; looks < 10'000; ++looks) {
-    const bool healthy = store.stats().health.ok();
-    if (healthy) co_return true;
-    co_await sleep_for(milliseconds(5));
-  }
-  co_return false;
-}
-
-using Body = std::function<Task<void>(Harness&)>;
-Task<void> run_beside(Harness& harness, Body* body) {
-  Store* store = &harness.store();
-  auto beside = [&](TaskGroup& group) -> Task<void> {
-    group.start([](Store* running) { return running->run(); }, store);
-    const bool healthy = co_await is_healthy(*store);
-    EXPECT_TRUE(healthy);
-    co_await (*body)(harness);
-    co_await store->close();
-    group.cancel(CancelReason::kShutdown);
-  };
-  co_await with_group(beside);
-}
-
-// Runs body(harness) with a store at `url` beside it.
-void with_store(const std::string& url, const StoreOptions& options, Body body) {
-  StatusOr<std::unique_ptr<Store>> store = open_redis_store(url, options);
-  ASSERT_TRUE(store.ok()) << store.status();
-  Harness harness(*std::move(store));
-  run_coro_test([&] { return run_beside(harness, &body); });
-}
-
-std::vector<std::string> ids(const std::vector<v1::Job>& jobs) {
-  std::vector<std::string> out;
-  for (const v1::Job& job : jobs) out.push_back(job.spec().id());
-  return out;
-}
-
-Task<StatusOr<Taken>> take(Harness& h, size_t jobs, std::vector<Settlement> settlements = {}) {
-  TakeRequest request{.worker = Harness::kWorker, .worker_name = "tester", .max_jobs = jobs};
-  return h.store().settle_and_take(std::move(settlements), std::move(request));
-}
-
-Task<void> add_many(Harness& h, size_t count) {
-  std::vector<v1::JobSpec> specs(count, Harness::make_spec());
-  const auto answers = co_await h.store().submit(std::move(specs));
-  for (const auto& answer : answers) EXPECT_TRUE(answer.ok()) << answer.status();
-}
 
 TEST(RedisStore, ATakeWhoseAnswerWasLostGivesTheSameJobsAgain) {
   RedisProcess redis({.tcp = true});

@@ -6,16 +6,33 @@
 -- Returns nil when there is no such job, or {counts, letter, state} with the letter c cancelled, r
 --       flagged now, f flagged before, a ended before; after c also record, spec, outcome, progress.
 -- One script, because the first of cancel and settle wins.
+
+-- The entry of a job that does not wait any more stays in its lane, as to find it takes long. One of
+-- a thousand times, while they are many, those around it are looked at, and dead ones dropped: who
+-- takes then meets few, and no call does much.
+local EVERY, AROUND = 1000, 2000
+local function tidy_around(x, j)
+  local lane = P .. x .. 'lane:' .. j.queue .. ':' .. j.type
+  local live = tonumber(call('HGET', P .. x .. 'lanes:' .. j.queue, j.type) or 0)
+  local length = call('LLEN', lane)
+  local dead = length - live
+  if dead == 0 or dead % EVERY > 0 or 2 * dead < live then return end
+  local from = math.max(0, place_in(lane, j.age) - AROUND)
+  drop_dead(lane, length, from, from + 2 * AROUND - 1, is_queued)
+end
+
 local now, self, id, reason = now_us(ARGV[1]), ARGV[2], ARGV[3], ARGV[4]
 local record = stored(id)
 if not record then return false end
 local j = unpack_job(record)
 if j.state == QUEUED then
-  leave_waiting(j.crashes >= SUSPECT and 'x' or '', j.queue, j.type, 1)
+  local x = j.crashes >= SUSPECT and 'x' or ''
+  leave_waiting(x, j.queue, j.type, 1)
   j.state, j.finish, j.flags, j.reason = CANCELLED, now, with(j.flags, CANCEL), reason
   local spec, progress = spec_of(id), call('HGET', P .. 'progress', id)
   local outcome = cancelled_outcome(reason)
   record = end_job(id, j, outcome, tonumber(ARGV[5]), tonumber(ARGV[6]), self)
+  tidy_around(x, j)
   return {all_counts(), 'c', j.state, record, spec, outcome, progress}
 end
 if j.state ~= RUNNING then return {all_counts(), 'a', j.state} end

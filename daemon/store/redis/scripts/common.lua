@@ -24,6 +24,7 @@
 --                               the id. An entry whose record is not queued any more, or has another
 --                               age, is skipped and counts nowhere; a lane without live entries is
 --                               deleted
+--   P types             hash    type -> jobs queued that are no suspects
 --   P totals            string  kept counters, each as ">I8": queued, running, finished, succeeded,
 --                               dead, cancelled, suspect (those queued), removed
 --   P count             hash    q:QUEUE -> jobs queued, f:QUEUE -> jobs finished
@@ -36,6 +37,8 @@
 --                               as there is something of theirs
 --   P dead:INC          hash    job id -> attempt requeued from a process given up, if that counted
 --                               as a crash, and '' -> whether it ran a suspect; 1 hour
+--   P fate:ID           hash    record and outcome of a job with retention 0 that was to end in
+--                               another way, with its worker still in the record; 1 hour
 --   P foreign           hash    type of queued jobs that no live process has a handler for -> since
 --                               which microsecond, and '' -> when somebody has looked
 --   P idle              hash    INC -> its types, each between newlines (empty: any): it waits for
@@ -43,9 +46,10 @@
 --   P watch             hash    job id -> who follows its stream: 48 bytes each, ">c16I4I4I8I8" of
 --                               incarnation, passive, attached, credit, cursor, padded
 --   P follows:INC       set     the ids it has in `watch`
---   P done:QUEUE        list    ids as they finished; those of jobs that are gone are skipped
+--   P done:QUEUE        list    of jobs as they finished: when, as ">I8", then the id; those of jobs
+--                               that are gone, or have not ended then, are skipped
 --   P expire            zset    SECOND:QUEUE by that second: finished jobs to be forgotten then
---   P expire:SECOND:QUEUE  list their ids; skipped like those of `done`
+--   P expire:SECOND:QUEUE  list their ids; skipped in the same way
 --   P expiring          hash    SECOND:QUEUE -> its jobs
 --   P key               hash    QUEUE, newline, idempotency key -> fingerprint (16 bytes), the
 --                               millisecond it is forgotten as ">I8" (0: when P keys says so, once its
@@ -57,14 +61,16 @@
 --                               "b" -> block: ">I8BI4" of first sequence, kind, count, then count
 --                               ends as "<I4" and the bytes
 --   P sends:ID          stream  entry id NUMBER-0: "s" sender, "n" sender's number, "v" value
---   P sender:ID         hash    sender -> its last number, a space, the number that got
+--   P sender:ID         zset    all of score 0, for each of those with a sender: a byte with its
+--                               length, the sender, its number and the number that got as ">I8"
 --
 -- News for one process are published to P d:INC (a channel): a letter, a byte with the length of the
 -- job's id, the id, and
 --   w nothing: there is work            c the reason: cancel it     s ">I8" number, value: a send
 --   e a block, as stored: entries       n ">I8": stored up to       f record, outcome: finished
 --   p a Progress                        r record: retried           x nothing: removed
---   R 48 bytes as in watch: readers     D ">I8": its readers below that are given up
+--   R 48 bytes as in watch, the last 8 the attempt they are for: readers
+--                                       D ">I8": its readers below that are given up
 -- (record and outcome are each preceded by ">I4", their length; a length of 0: ask for it.)
 --
 -- Lua here hashes every byte of every string, and each value written goes to the append-only file. So
@@ -244,14 +250,21 @@ local function ended_news(record, outcome, most)
   return pack('>I4', #record) .. record .. pack('>I4', #outcome) .. outcome
 end
 
--- Wakes an idle worker for jobs of `type`: true when there was one. The process `self` (INC) hears of
--- them from the answer.
-local function wake(type, self)
+-- Wakes an idle worker for jobs of `type`, or of one of those in the table `any`: true when there was
+-- one. The process `self` (INC) hears of them from the answer.
+local function wake(type, self, any)
   local idle = P .. 'idle'
+  local function runs(its)
+    if its == '' then return true end
+    if not any then return string.find(its, '\n' .. type .. '\n', 1, true) end
+    for name in string.gmatch(its, '[^\n]+') do
+      if any[name] then return true end
+    end
+  end
   for round = 1, 2 do
     local some = round == 1 and call('HRANDFIELD', idle, 16, 'WITHVALUES') or call('HGETALL', idle)
     for i = 1, #some, 2 do
-      if some[i + 1] == '' or string.find(some[i + 1], '\n' .. type .. '\n', 1, true) then
+      if runs(some[i + 1]) then
         call('HDEL', idle, some[i])
         if some[i] == self or publish(some[i], 'w', '', '') > 0 then return true end
       end
@@ -269,7 +282,7 @@ local function add_waiting(x, queue, type, n)
   end
   count('queued', n)
   count_queue('q:' .. queue, n)
-  if x == 'x' then count('suspect', n) end
+  if x == 'x' then count('suspect', n) else call('HINCRBY', P .. 'types', type, n) end
 end
 -- True when the queue has none any more; `out`: it is not among the turns now.
 local function leave_waiting(x, queue, type, n, out)
@@ -282,31 +295,63 @@ local function leave_waiting(x, queue, type, n, out)
   end
   count('queued', -n)
   count_queue('q:' .. queue, -n)
-  if x == 'x' then count('suspect', -n) end
+  if x == 'x' then
+    count('suspect', -n)
+  elseif call('HINCRBY', P .. 'types', type, -n) <= 0 then
+    call('HDEL', P .. 'types', type)
+  end
   return empty
+end
+-- How many entries of a lane are older.
+local function place_in(lane, age)
+  local function older(index)
+    local there = call('LINDEX', lane, index)
+    return there and unpack_struct('>I8', there) < age
+  end
+  if not older(0) then return 0 end
+  local low, high = 0, 1  -- older(low), not older(high)
+  while older(high) do low, high = high, 2 * high end
+  while high - low > 1 do
+    local middle = math.floor((low + high) / 2)
+    if older(middle) then low = middle else high = middle end
+  end
+  return high
 end
 -- Puts a job that ran before where its age says: near the front.
 local function enqueue(id, j)
   local x = j.crashes >= SUSPECT and 'x' or ''
   local lane = P .. x .. 'lane:' .. j.queue .. ':' .. j.type
   local entry = pack('>I8', j.age) .. id
-  local function older(index)
-    local there = call('LINDEX', lane, index)
-    return there and unpack_struct('>I8', there) < j.age
-  end
-  if not older(0) then
+  local place = place_in(lane, j.age)
+  local next = call('LINDEX', lane, place)
+  if place == 0 then
     call('LPUSH', lane, entry)
+  elseif next then
+    call('LINSERT', lane, 'BEFORE', next, entry)
   else
-    local low, high = 0, 1  -- older(low), not older(high)
-    while older(high) do low, high = high, 2 * high end
-    while high - low > 1 do
-      local middle = math.floor((low + high) / 2)
-      if older(middle) then low = middle else high = middle end
-    end
-    local next = call('LINDEX', lane, high)
-    if next then call('LINSERT', lane, 'BEFORE', next, entry) else call('RPUSH', lane, entry) end
+    call('RPUSH', lane, entry)
   end
   add_waiting(x, j.queue, j.type, 1)
+end
+-- Whether an entry of a lane stands for a job of P spec and P job.
+local function is_live(entry, job, spec)
+  return spec and (not job or byte(job) == QUEUED) and sub(spec, 1, 8) == sub(entry, 1, 8)
+end
+local function is_queued(entry)
+  local id = sub(entry, 9)
+  return is_live(entry, call('HGET', P .. 'job', id), call('HGET', P .. 'spec', id))
+end
+-- Drops those entries of a part of a list, of `length`, that stand for nothing.
+local function drop_dead(list, length, from, to, stands)
+  local gone = 0
+  for i, entry in ipairs(call('LRANGE', list, from, to)) do
+    if not stands(entry) then
+      call('LSET', list, from + i - 1, '')
+      gone = gone + 1
+    end
+  end
+  -- From the nearer end, and no further than the last of them.
+  if gone > 0 then call('LREM', list, from < length / 2 and gone or -gone, '') end
 end
 
 -- What is added to the serialized Outcome of a job whose end was asked for.
@@ -370,11 +415,6 @@ local function leave_finished(queue, specs, jobs)
       call('UNLINK', P .. 'expire:' .. name)
     end
   end
-end
--- The same for one job, which is no longer in its order of those that finished.
-local function leave_done(id, j, record)
-  call('LREM', P .. 'done:' .. j.queue, 1, id)
-  leave_finished(j.queue, {call('HGET', P .. 'spec', id)}, {record})
 end
 
 -- True while the job is there that came with this key.
@@ -461,7 +501,9 @@ end
 -- Jobs of one queue have ended in one state at one time, with one retention other than 0. Returns how
 -- many the queue has now.
 local function keep_finished(queue, state, finish, keep, ids)
-  call('RPUSH', P .. 'done:' .. queue, unpack(ids))
+  local at, entries = pack('>I8', finish), {}
+  for i = 1, #ids do entries[i] = at .. ids[i] end
+  call('RPUSH', P .. 'done:' .. queue, unpack(entries))
   count(ENDS[state], #ids)
   count('finished', #ids)
   local second = second_of(finish, keep)
@@ -473,17 +515,23 @@ local function keep_finished(queue, state, finish, keep, ids)
   return count_queue('f:' .. queue, #ids)
 end
 
+-- Whether an entry of `done` stands for what P job has.
+local function is_done(job, entry)
+  return byte(job) >= SUCCEEDED and sub(job, 2, 9) == sub(entry, 1, 8)
+end
+
 -- Forgets the ones that finished first in a queue that has so many, more than `most`, of which
 -- `finished` came now.
 local function trim_finished(queue, there, finished, most)
   local surplus = math.min(there - most, TRIM * finished)
   while surplus > 0 do
-    local ids = call('LPOP', P .. 'done:' .. queue, surplus)
-    if not ids then return end
+    local entries, ids = call('LPOP', P .. 'done:' .. queue, surplus), {}
+    if not entries then return end
+    for i = 1, #entries do ids[i] = sub(entries[i], 9) end
     local all, its = call('HMGET', P .. 'job', unpack(ids)), call('HMGET', P .. 'spec', unpack(ids))
     local live, specs, jobs = {}, {}, {}
     for i = 1, #ids do
-      if all[i] and byte(all[i]) >= SUCCEEDED then
+      if all[i] and is_done(all[i], entries[i]) then
         live[#live + 1], specs[#specs + 1], jobs[#jobs + 1] = ids[i], its[i], all[i]
       end
     end

@@ -10,7 +10,8 @@ if not record then return false end
 local state = byte(record)
 if state < SUCCEEDED then return {all_counts(), state} end
 local j = unpack_job(record)
-leave_done(id, j, record)
-forget(j.queue, {id}, {call('HGET', P .. 'spec', id)}, {changing(record)})
+local spec = call('HGET', P .. 'spec', id)
+leave_finished(j.queue, {spec}, {record})
+forget(j.queue, {id}, {spec}, {changing(record)})
 tell_all(followers({id}, ARGV[2])[id], 'x', id, '')
 return {all_counts(), 0}

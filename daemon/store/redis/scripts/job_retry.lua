@@ -12,7 +12,7 @@ local j = unpack_job(record)
 if j.state ~= DEAD then return {all_counts(), j.state} end
 local queued = call('HGET', P .. 'count', 'q:' .. j.queue)
 if tonumber(queued or 0) >= tonumber(ARGV[2]) then return {all_counts(), -1, j.queue} end
-leave_done(id, j, record)
+leave_finished(j.queue, {call('HGET', P .. 'spec', id)}, {record})
 j.state, j.finish, j.crashes, j.worker, j.consumed = QUEUED, 0, 0, NOBODY, 0
 j.flags, j.reason = without(without(j.flags, OUTCOME), CANCEL), ''
 record = pack_job(j)

@@ -53,7 +53,9 @@ local function forget_jobs(ids, name)
   end
   local following = followers(its, ARGV[3])
   -- Most are the first that finished; what stands behind others is dropped below.
-  while seen[call('LINDEX', P .. 'done:' .. queue, 0)] do call('LPOP', P .. 'done:' .. queue) end
+  while seen[sub(call('LINDEX', P .. 'done:' .. queue, 0) or '', 9)] do
+    call('LPOP', P .. 'done:' .. queue)
+  end
   local specs, jobs = call('HMGET', P .. 'spec', unpack(its)), call('HMGET', P .. 'job', unpack(its))
   leave_finished(queue, specs, jobs)
   forget(queue, its, specs, jobs)
@@ -83,14 +85,9 @@ local more = (forgotten >= most or room <= 0) and 1 or 0
 local FIELDS, FEW = 50, 100
 room = tonumber(ARGV[2])
 
-local function is_queued(entry)
-  local id = sub(entry, 9)
-  local spec, job = call('HGET', P .. 'spec', id), call('HGET', P .. 'job', id)
-  return spec and (not job or byte(job) == QUEUED) and sub(spec, 1, 8) == sub(entry, 1, 8)
-end
-local function has_finished(id)
-  local job = call('HGET', P .. 'job', id)
-  return job and byte(job) >= SUCCEEDED
+local function has_finished(entry)
+  local job = call('HGET', P .. 'job', sub(entry, 9))
+  return job and is_done(job, entry)
 end
 
 local function tidy(list, live, means)
@@ -98,17 +95,8 @@ local function tidy(list, live, means)
   if length < 2 * live + FEW or room == 0 then return end
   local most = math.min(room, length)
   local from = second % math.ceil(length / most) * most
-  local entries = call('LRANGE', list, from, from + most - 1)
-  room = room - #entries
-  local gone = 0
-  for i, entry in ipairs(entries) do
-    if not means(entry) then
-      call('LSET', list, from + i - 1, '')
-      gone = gone + 1
-    end
-  end
-  -- From the nearer end, and no further than the last of them.
-  if gone > 0 then call('LREM', list, from < length / 2 and gone or -gone, '') end
+  room = room - most
+  drop_dead(list, length, from, from + most - 1, means)
 end
 
 local fields = call('HRANDFIELD', P .. 'count', FIELDS, 'WITHVALUES')

@@ -12,25 +12,16 @@ local record = stored(id)
 if not record then return false end
 local sends, senders = P .. 'sends:' .. id, P .. 'sender:' .. id
 
+local function member(its_sender, its_number, given)
+  return string.char(#its_sender) .. its_sender .. pack('>I8', its_number) .. given
+end
+
 -- The number a repeated send got before: its own, or that of the sender's next one.
 local function find()
-  local known = call('HGET', senders, sender)
-  local last = known and tonumber(string.match(known, '^%d+'))
-  if not last or number > last then return nil end
-  local next, before = nil, '+'
-  while true do
-    local entries = call('XREVRANGE', sends, before, '-', 'COUNT', 16)
-    for _, entry in ipairs(entries) do
-      local its = tonumber(entry[2][4])
-      if entry[2][2] == sender and its > 0 then
-        if its < number then return next end
-        next = tonumber(string.match(entry[1], '^%d+'))
-        if its == number then return next end
-      end
-    end
-    if #entries < 16 then return next end
-    before = '(' .. entries[#entries][1]
-  end
+  local from = '[' .. member(sender, number, '')
+  local to = '(' .. string.char(#sender) .. sender .. string.rep('\255', 16)
+  local known = call('ZRANGEBYLEX', senders, from, to, 'LIMIT', 0, 1)[1]
+  return known and unpack_struct('>I8', known, #known - 7)
 end
 
 local named = sender ~= '' and number > 0
@@ -42,14 +33,12 @@ if last - consumed >= tonumber(ARGV[6]) then return {'f', last} end
 local given = last + 1
 if last >= kept and call('XLEN', sends) >= kept then
   local oldest = call('XRANGE', sends, '-', '+', 'COUNT', 1)[1]
-  local its = call('HGET', senders, oldest[2][2])
-  if its and string.match(its, ' (%d+)$') == string.match(oldest[1], '^%d+') then
-    call('HDEL', senders, oldest[2][2])
-  end
+  local its_given = pack('>I8', tonumber(string.match(oldest[1], '^%d+')))
+  call('ZREM', senders, member(oldest[2][2], tonumber(oldest[2][4]), its_given))
   call('XDEL', sends, oldest[1])
 end
 call('XADD', sends, string.format('%.0f-0', given), 's', sender, 'n', ARGV[4], 'v', value)
-if named then call('HSET', senders, sender, string.format('%.0f %.0f', number, given)) end
+if named then call('ZADD', senders, 0, member(sender, number, pack('>I8', given))) end
 store(id, sub(record, 1, 95) .. pack('>I8', given) .. sub(record, 104))
 if byte(record) == RUNNING then
   touch(id)

@@ -13,7 +13,8 @@
 --       (from 1; 0: the caller does not know the job); then K job ids; then for each the token
 --       (worker, attempt as ">I4") if it has no group, and what follows
 -- Returns {counts, now, a letter for each settlement, details, jobs, specs, extras, letter}.
---       Letters: d done, D done with details, a done before (with details), n no such job, s stale,
+--       Letters: d done, D done with details, a done before (with details), n no such job, N the
+--       same with details of how it ended, s stale,
 --       g gap (details with the last sequence stored as outcome). Details: for each its index,
 --       record, outcome, progress, JobSpec (if the caller does not know the job). The jobs taken:
 --       what P job and P spec have, and for some their index, payload, progress and watch in extras.
@@ -44,13 +45,14 @@ end
 at = at + 1 + 4 * #groups
 
 -- 1. Settlements. In the common case not even P job is read; all others go one by one.
+local FATE_S = 3600
 local letters, details = {}, {}
 local function detail(...)
   for _, part in ipairs({...}) do details[#details + 1] = part end
 end
 
 local function settle_any(i, id, record, state, unknown, last, outcome, progress)
-  local j = unpack_job(record)
+  local j, wanted = unpack_job(record), state
   if last > j.last then
     detail(i, record, text(j.last), false, false)
     return 'g'
@@ -69,8 +71,22 @@ local function settle_any(i, id, record, state, unknown, last, outcome, progress
   end
   j.state, j.finish = state, now
   local spec = unknown and spec_of(id)
-  detail(i, end_job(id, j, outcome, kept, push, self), outcome, progress, spec)
+  record = end_job(id, j, outcome, kept, push, self)
+  if j.keep == 0 and state ~= wanted then
+    -- Nothing else is left to tell whose answer is lost that it ended in another way.
+    call('HSET', P .. 'fate:' .. id, 'record', record, 'outcome', outcome)
+    call('EXPIRE', P .. 'fate:' .. id, FATE_S)
+  end
+  detail(i, record, outcome, progress, spec)
   return 'D'
+end
+
+-- The same of a job that is kept no longer than it runs.
+local function settled_and_gone(i, id, token)
+  local fate = call('HMGET', P .. 'fate:' .. id, 'record', 'outcome')
+  if not fate[1] or sub(fate[1], 12, 31) ~= token then return 'n' end
+  detail(i, fate[1], fate[2], false, false)
+  return 'N'
 end
 
 -- What a repeated settlement came to before.
@@ -174,7 +190,7 @@ if settlements > 0 then
       local record = stored(id)
       token = token or sub(group.thought, 3, 22)
       if not record then
-        letters[i] = 'n'
+        letters[i] = settled_and_gone(i, id, token)
       elseif sub(record, 12, 31) ~= token or sub(token, 17) == '\0\0\0\0' then
         letters[i] = 's'
       elseif byte(record) == RUNNING then
@@ -219,10 +235,10 @@ local function take(id, job, spec, size)
   taken[place], jobs[place], specs[place] = id, job, spec
   bytes = bytes + size
 end
--- Whether an entry of a lane stands for a job.
-local function is_live(entry, job, spec)
-  return spec and (not job or byte(job) == QUEUED) and sub(spec, 1, 8) == sub(entry, 1, 8)
-end
+
+-- Lanes, and entries that stand for no job, at which one call looks at most about.
+local LOOKS = 4000
+local looks = 0
 
 -- From the only lane there is, without a look at the ages. False: it has come to an end of some kind.
 local function take_from_lane(x, queue, type, most)
@@ -246,7 +262,9 @@ local function take_from_lane(x, queue, type, most)
         ids[n], there[n], its[n], entries[n] = ids[i], there[i], its[i], entries[i]
       end
     end
-    if n == 0 then return true end
+    looks = looks + #entries - n
+    if looks >= LOOKS then ending = 'b' end
+    if n == 0 then return ending == '' end
   end
   for i = 1, n do
     if bytes >= most_bytes then break end
@@ -259,13 +277,13 @@ local function take_from_lane(x, queue, type, most)
   for i = n, used + 1, -1 do call('LPUSH', lane, entries[i]) end
   leave_waiting(x, queue, type, used)
   use_room(type, used)
-  return not full()
+  return ending == '' and not full()
 end
 
 -- The next entries of a lane that stand for jobs.
 local PIECE = 16
 local function look(lane)
-  while not lane.head do
+  while not lane.head and looks < LOOKS do
     local entry = lane.items[lane.next]
     if entry then
       lane.head = entry
@@ -284,6 +302,7 @@ local function look(lane)
         end
       end
       lane.read = lane.read + #entries
+      looks = looks + #entries - #lane.items
     end
   end
 end
@@ -292,7 +311,7 @@ local function open(x, queue)
   local all = call('HKEYS', P .. x .. 'lanes:' .. queue)
   for _, type in ipairs(all) do
     lanes[#lanes + 1] = {type = type, key = P .. x .. 'lane:' .. queue .. ':' .. type, items = {},
-      next = 1, read = 0, used = 0, jobs = 0}
+      next = 1, read = 0, jobs = 0}
   end
   return {name = queue, lanes = lanes}
 end
@@ -312,8 +331,8 @@ end
 local function take_in_turn(x, most)
   local turns = P .. x .. 'turns'
   local total, read, names = call('LLEN', turns), 0, {}
-  local ring, first, waiting, looks = {}, 1, {}, 0
-  while most > 0 and not full() and looks < 4000 do
+  local ring, first, waiting = {}, 1, {}
+  while most > 0 and not full() and looks < LOOKS do
     local queue
     if read < total then
       if read % PIECE == 0 then names = call('LRANGE', turns, read, read + PIECE - 1) end
@@ -329,7 +348,7 @@ local function take_in_turn(x, most)
     local lane = oldest(queue)
     if lane then
       local item = lane.head
-      lane.head, lane.next, lane.used, lane.jobs = nil, lane.next + 1, item[4], lane.jobs + 1
+      lane.head, lane.next, lane.jobs = nil, lane.next + 1, lane.jobs + 1
       take(item[1], item[2], item[3], size_of(item[1], item[3]))
       use_room(lane.type, 1)
       most = most - 1
@@ -342,8 +361,12 @@ local function take_in_turn(x, most)
   for _, its in ipairs({waiting, ring}) do
     for _, queue in ipairs(its) do
       for _, lane in ipairs(queue.lanes) do
+        -- Up to the next that is left, so that no call looks at the same dead entries again.
+        local left = lane.items[lane.next]
+        local used = left and left[4] - 1 or lane.read
+        if used > 0 then call('LTRIM', lane.key, used, -1) end
+        lane.items, lane.read = {}, 0  -- a queue may stand in the ring several times
         if lane.jobs > 0 then
-          call('LTRIM', lane.key, lane.used, -1)
           if leave_waiting(x, queue.name, lane.type, lane.jobs, true) then queue.empty = true end
           lane.jobs = 0
         end
@@ -353,13 +376,22 @@ local function take_in_turn(x, most)
   local function put_back(command, queue)
     if not queue.empty then call(command, turns, queue.name) end
   end
-  if looks < 4000 then
+  if looks < LOOKS then
     for i = #waiting, 1, -1 do put_back('LPUSH', waiting[i]) end
   else
     for i = 1, #waiting do put_back('RPUSH', waiting[i]) end  -- others come first next time
-    ending = 'b'
+    if x == '' then ending = 'b' end
   end
   for i = first, #ring do put_back('RPUSH', ring[i]) end
+end
+
+-- Whether jobs wait that this worker can run: else it would look at all the others' for nothing.
+local function finds_any()
+  if types == '' then return true end
+  for type in string.gmatch(types, '[^\n]+') do
+    if has_room(type) and call('HEXISTS', P .. 'types', type) == 1 then return true end
+  end
+  return false
 end
 
 local function take_some(x, most)
@@ -368,7 +400,10 @@ local function take_some(x, most)
     local names = call('LRANGE', P .. x .. 'turns', 0, 1)
     if #names == 0 then return end
     local lanes = #names == 1 and call('HKEYS', P .. x .. 'lanes:' .. names[1])
-    if not lanes or #lanes > 1 then return take_in_turn(x, limit - #taken) end
+    if not lanes or #lanes > 1 then
+      if x == 'x' or finds_any() then take_in_turn(x, limit - #taken) end
+      return
+    end
     if not has_room(lanes[1]) then return end
     local room = rooms and rooms[lanes[1]] or limit
     if not take_from_lane(x, names[1], lanes[1], math.min(limit - #taken, room)) then return end
@@ -435,12 +470,9 @@ end
 local function wake_another()
   if call('EXISTS', P .. 'idle') == 0 then return end
   call('HDEL', P .. 'idle', INC)
-  if total('queued') == 0 then return end
-  for _, queue in ipairs(call('LRANGE', P .. 'turns', 0, 15)) do
-    for _, type in ipairs(call('HRANDFIELD', P .. 'lanes:' .. queue, 16)) do
-      if wake(type, self) then return end
-    end
-  end
+  local waiting, any = call('HKEYS', P .. 'types'), {}
+  for _, type in ipairs(waiting) do any[type] = true end
+  if #waiting > 0 then wake('', self, any) end
 end
 
 if want == 0 and settlements == 0 then wake_another() end  -- it was told of work that it leaves

@@ -15,10 +15,6 @@ Answer to_answer(const std::vector<Status>& statuses, const std::vector<std::str
 
 }  // namespace
 
-Incarnation incarnation_of(size_t process) {
-  return Incarnation{0x1111'0000'2222'0000 + process, 0x3333'0000'4444'0000 + process};
-}
-
 Task<Answer> ask_submit(Subject& subject, size_t process, std::vector<v1::JobSpec> specs) {
   std::vector<std::string> given;
   for (const v1::JobSpec& spec : specs) given.push_back(spec.id());
@@ -35,19 +31,27 @@ Task<Answer> ask_submit(Subject& subject, size_t process, std::vector<v1::JobSpe
 }
 
 Task<Answer> ask_settle_and_take(Subject& subject, size_t process, std::vector<SettleCall> settles,
-                                 size_t max_jobs, std::vector<TypeRoom> type_room) {
+                                 size_t max_jobs, std::vector<TypeRoom> type_room,
+                                 std::string only_type) {
   std::vector<Settlement> settlements;
   std::vector<std::string> ids;
   for (SettleCall& settle : settles) {
-    settlements.emplace_back(settle.claim.token(subject.names), settle.state,
-                             std::move(settle.outcome), settle.last_sequence);
+    settlements.emplace_back(settle.claim.token(subject), settle.state, std::move(settle.outcome),
+                             settle.last_sequence);
     settlements.back().progress = std::move(settle.progress);
     ids.push_back(subject.names.id(settle.claim.job));
   }
-  TakeRequest request{.worker = incarnation_of(process),
+  TakeRequest request{.worker = subject.incarnation(process),
                       .worker_name = "process-" + std::to_string(process),
                       .max_jobs = max_jobs,
                       .type_room = std::move(type_room)};
+  if (!only_type.empty() && subject.store(process).shared()) {
+    request.types = {only_type};
+  } else if (!only_type.empty()) {
+    // What comes to the same where all types are this process's own.
+    std::erase_if(request.type_room, [&](const TypeRoom& room) { return room.type != only_type; });
+    request.type_room.push_back({only_type == "even" ? "odd" : "even", 0});
+  }
   const auto taken =
       co_await subject.store(process).settle_and_take(std::move(settlements), request);
   Answer answer;
@@ -61,11 +65,18 @@ Task<Answer> ask_settle_and_take(Subject& subject, size_t process, std::vector<S
   co_return answer;
 }
 
+Task<Answer> ask_lose_lease(Subject& subject, size_t process, std::vector<Claim> claims) {
+  std::vector<Token> tokens;
+  for (const Claim& claim : claims) tokens.push_back(claim.token(subject));
+  co_await subject.lose_lease(process, std::move(tokens));
+  co_return Answer();
+}
+
 Task<Answer> ask_release(Subject& subject, size_t process, std::vector<Claim> claims) {
   std::vector<Token> tokens;
   std::vector<std::string> ids;
   for (const Claim& claim : claims) {
-    tokens.push_back(claim.token(subject.names));
+    tokens.push_back(claim.token(subject));
     ids.push_back(tokens.back().job_id);
   }
   const auto statuses = co_await subject.store(process).release(std::move(tokens));
@@ -77,7 +88,7 @@ Task<Answer> ask_save_progress(Subject& subject, size_t process,
   std::vector<std::pair<Token, v1::Progress>> items;
   std::vector<std::string> ids;
   for (auto& [claim, value] : progress) {
-    items.emplace_back(claim.token(subject.names), std::move(value));
+    items.emplace_back(claim.token(subject), std::move(value));
     ids.push_back(items.back().first.job_id);
   }
   const auto statuses = co_await subject.store(process).save_progress(std::move(items));
@@ -99,7 +110,7 @@ Task<Answer> ask_append(Subject& subject, size_t process, std::vector<AppendCall
   for (const AppendCall& append : appends) {
     auto block = std::make_shared<ChunkBlock>(append.first_sequence);
     for (const std::string& chunk : append.chunks) block->add(chunk);
-    items.emplace_back(append.claim.token(subject.names), std::move(block));
+    items.emplace_back(append.claim.token(subject), std::move(block));
     ids.push_back(items.back().token.job_id);
   }
   const auto statuses = co_await subject.store(process).append(std::move(items));
@@ -128,9 +139,9 @@ Task<Answer> ask_send(Subject& subject, size_t process, SendCall send) {
 }
 
 Task<Answer> ask_consumed(Subject& subject, size_t process, Claim claim, uint64_t number) {
-  subject.store(process).consumed(claim.token(subject.names), number);
+  subject.store(process).consumed(claim.token(subject), number);
   // What is asked next has to wait for it.
-  const auto job = co_await subject.store(process).get(claim.token(subject.names).job_id, false);
+  const auto job = co_await subject.store(process).get(claim.token(subject).job_id, false);
   Answer answer;
   if (job.status().code() == StatusCode::kUnavailable) answer.add(job.status());
   co_return answer;
@@ -229,7 +240,7 @@ Task<void> ask_all_once(Subject& subject) {
   std::vector<SettleCall> settles(1);
   settles[0].claim = claim;
   settles[0].state = v1::JOB_STATE_DEAD;
-  co_await ask_settle_and_take(subject, 0, std::move(settles), 0, {});
+  co_await ask_settle_and_take(subject, 0, std::move(settles), 0, {}, "");
   std::vector<Claim> claims{claim};
   co_await ask_release(subject, 0, std::move(claims));
   std::vector<std::pair<Claim, v1::Progress>> progress{{claim, v1::Progress()}};

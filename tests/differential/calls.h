@@ -12,13 +12,11 @@
 
 namespace weft::testing {
 
-Incarnation incarnation_of(size_t process);
-
 // A token, by the number of its job.
 class Claim {
  public:
-  Token token(const JobNames& names) const {
-    return Token(names.id(job), attempt, incarnation_of(process));
+  Token token(const Subject& subject) const {
+    return Token(subject.names.id(job), attempt, subject.incarnation(process, lease));
   }
   std::string to_text() const {
     return "#" + std::to_string(job) + "/" + std::to_string(attempt) + "/" +
@@ -27,6 +25,7 @@ class Claim {
   size_t job = 0;
   uint64_t attempt = 0;
   size_t process = 0;
+  size_t lease = 0;  // of that process: how many it had lost before
 };
 
 class SettleCall {
@@ -56,7 +55,10 @@ class SendCall {
 
 Task<Answer> ask_submit(Subject& subject, size_t process, std::vector<v1::JobSpec> specs);
 Task<Answer> ask_settle_and_take(Subject& subject, size_t process, std::vector<SettleCall> settles,
-                                 size_t max_jobs, std::vector<TypeRoom> type_room);
+                                 size_t max_jobs, std::vector<TypeRoom> type_room,
+                                 std::string only_type);
+// `claims`: what it runs.
+Task<Answer> ask_lose_lease(Subject& subject, size_t process, std::vector<Claim> claims);
 Task<Answer> ask_release(Subject& subject, size_t process, std::vector<Claim> claims);
 Task<Answer> ask_save_progress(Subject& subject, size_t process,
                                std::vector<std::pair<Claim, v1::Progress>> progress);

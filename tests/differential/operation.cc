@@ -22,7 +22,7 @@ constexpr Share kMix[] = {
     {Operation::Kind::kReadSends, 2, 4}, {Operation::Kind::kGet, 2, 1},
     {Operation::Kind::kList, 4, 1},      {Operation::Kind::kRetry, 6, 6},
     {Operation::Kind::kRemove, 4, 1},    {Operation::Kind::kSweep, 4, 1},
-    {Operation::Kind::kWait, 4, 1},
+    {Operation::Kind::kWait, 4, 1},      {Operation::Kind::kLoseLease, 3, 4},
 };
 
 Operation::Kind draw_kind(Random& random, bool few_jobs) {
@@ -50,6 +50,7 @@ std::vector<Operation> make_trace(uint64_t seed, size_t length) {
     operation.fault = fault == 0   ? Operation::Fault::kRepeated
                       : fault == 1 ? Operation::Fault::kReplyLost
                                    : Operation::Fault::kNone;
+    if (operation.kind == Operation::Kind::kLoseLease) operation.fault = Operation::Fault::kNone;
     operation.process = random.below(kProcesses);
     operation.seed = random.next();
     trace.push_back(operation);

@@ -26,6 +26,7 @@ struct Operation {
     kRetry,
     kRemove,
     kSweep,
+    kLoseLease,
     kWait,
   };
   enum class Fault : uint8_t {

@@ -6,6 +6,7 @@
 
 #include <weft/runtime/sleep.h>
 #include <weft/runtime/task_group.h>
+#include <weft/store/redis/redis_record.h>
 
 #include "tests/differential/calls.h"
 #include "tests/differential/subject.h"
@@ -27,7 +28,7 @@ class RedisSubject final : public Subject {
     for (size_t process = 0; process < kProcesses; ++process) {
       proxies_[process] = std::make_unique<TcpProxy>(redis.port());
       StoreOptions options = small_bounds(process);
-      options.self = incarnation_of(process);
+      options.self = first_incarnation(process);
       options.worker_name = "process-" + std::to_string(process);
       options.prefix = prefix;
       // No time that a trace lets pass makes one of them dead to the other.
@@ -57,6 +58,23 @@ class RedisSubject final : public Subject {
     }
     ADD_FAILURE() << "the connection of process " << process << " does not come back";
   }
+  // As if another process had given it up, but that nobody took it for dead.
+  Task<void> lose_lease(size_t process, std::vector<Token>) override {
+    const std::string keys = "{" + prefix_ + ":00}:";
+    const std::string before = to_hex(incarnation(process));
+    redis_.command({"HDEL", keys + "workers", before});
+    EXPECT_EQ(stores_[process]->look_at_lease(false), LeaseState::kGone);
+    stores_[process]->give_up_lease();
+    become(process, told.next);
+    for (int i = 0; i < kLooks; ++i) {
+      const std::string now = to_hex(told.next);
+      const bool done = redis_.command({"ZSCORE", keys + "leases", before}).empty() &&
+                        redis_.command({"HEXISTS", keys + "workers", now}) == "1";
+      if (done) break;
+      co_await sleep_for(kLook);
+    }
+    co_await await_ready(process);
+  }
   Task<void> run() override {
     const auto body = [&](TaskGroup& group) -> Task<void> {
       for (const auto& store : stores_) group.start(&Store::run, store.get());
@@ -72,7 +90,7 @@ class RedisSubject final : public Subject {
       name.erase(0, prefix.size());
       const bool stays = name == "layout" || name == "age" || name == "totals" ||
                          name == "workers" || name == "leases" || name == "idle" ||
-                         name.starts_with("took:");
+                         name.starts_with("took:") || name.starts_with("fate:");
       if (!stays) left += " " + name;
     }
     return left;

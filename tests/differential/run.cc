@@ -239,9 +239,10 @@ class Run {
     for (const Answer& answer : answers) {
       for (const auto& [id, attempt] : answer.taken) {
         const auto number = subjects_[0]->names.number(id);
-        if (number) world_.add_claim({*number, attempt, operation.process});
+        if (number) world_.add_claim(*number, attempt, operation.process);
       }
     }
+    if (operation.kind == Operation::Kind::kLoseLease) world_.lose_lease(operation.process);
   }
 
   std::string to_text(size_t subject, const Answer& answer) const {
@@ -290,9 +291,8 @@ class Run {
       const v1::JobSpec& spec = job.spec();
       const bool unknown = !with_times && spec.has_retention() && spec.retention().seconds() == 0;
       if (unknown) {
-        // Nor that it was cancelled, if it was and failed.
-        end.add_id(spec.id()).add(" last ").add(job.last_sequence());
-        end.add(" " + job.outcome().result());
+        end.add_id(spec.id()).add(" " + v1::JobState_Name(job.state())).add(" last ");
+        end.add(job.last_sequence()).add(" " + job.outcome().result());
       } else {
         end.add(job);
       }

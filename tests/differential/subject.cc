@@ -16,6 +16,14 @@ class LocalSubject final : public Subject {
     store_->set_listener(&told);
   }
   Store& store(size_t) override { return *store_; }
+  // There are no leases: what comes to the same.
+  Task<void> lose_lease(size_t process, std::vector<Token> tokens) override {
+    Incarnation next = incarnation(process);
+    next.low += 0x10000;
+    become(process, next);
+    const auto released = co_await store_->release(std::move(tokens));
+    for (const Status& status : released) EXPECT_TRUE(status.ok()) << status;
+  }
   std::string counters() override { return to_text(store_->stats()); }
   Task<void> close() override { co_await store_->close(); }
 

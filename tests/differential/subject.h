@@ -1,6 +1,7 @@
 // Subject: one of the stores that are compared.
 #pragma once
 
+#include <array>
 #include <map>
 #include <memory>
 #include <optional>
@@ -55,12 +56,22 @@ class EndsTold final : public StoreListener {
   void on_finished(const v1::Job& job) override { jobs.push_back(job); }
   void on_send(const std::string& /*job_id*/, uint64_t /*number*/,
                const std::string& /*value*/) override {}
+  void on_lease_lost(Incarnation next_one) override { next = next_one; }
   std::vector<v1::Job> jobs;
+  Incarnation next;  // of the process that has lost its lease last
 };
+
+inline Incarnation first_incarnation(size_t process) {
+  return Incarnation{0x1111'0000'2222'0000 + process, 0x3333'0000'4444'0000 + process};
+}
 
 class Subject {
  public:
-  explicit Subject(std::string subject_name) : name(std::move(subject_name)) {}
+  explicit Subject(std::string subject_name) : name(std::move(subject_name)) {
+    for (size_t process = 0; process < kProcesses; ++process) {
+      become(process, first_incarnation(process));
+    }
+  }
   virtual ~Subject() = default;
 
   // As one of the processes that share it sees it.
@@ -74,6 +85,15 @@ class Subject {
   Task<void> await_all_ready() {
     for (size_t process = 0; process < kProcesses; ++process) co_await await_ready(process);
   }
+  // Of `process` once it has lost so many leases; 0: as it started.
+  Incarnation incarnation(size_t process, size_t lease) const {
+    const auto& all = incarnations_[process];
+    return lease < all.size() ? all[lease] : Incarnation();
+  }
+  Incarnation incarnation(size_t process) const { return incarnations_[process].back(); }
+  // `process` is alive and goes on as another, but its lease is gone, and so is what it runs, which
+  // is `tokens`. Returns when that is queued again.
+  virtual Task<void> lose_lease(size_t process, std::vector<Token> tokens) = 0;
   // What the store needs to be run beside its verbs. Until cancelled.
   virtual Task<void> run() { co_return; }
   // What is kept though there is no job and no key any more; empty: nothing.
@@ -86,6 +106,12 @@ class Subject {
   JobNames names;
   EndsTold told;             // by all its processes
   int64_t precision_ns = 1;  // of the times it keeps
+
+ protected:
+  void become(size_t process, Incarnation next) { incarnations_[process].push_back(next); }
+
+ private:
+  std::array<std::vector<Incarnation>, kProcesses> incarnations_;
 };
 
 std::unique_ptr<Subject> make_memory_subject();

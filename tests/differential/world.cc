@@ -115,6 +115,15 @@ size_t World::pick_job(Random& random, const std::vector<v1::JobState>& states) 
   return picked->first;
 }
 
+void World::add_claim(size_t job, uint64_t attempt, size_t process) {
+  Claim claim;
+  claim.job = job;
+  claim.attempt = attempt;
+  claim.process = process;
+  claim.lease = leases_[process];
+  claims_[job].push_back(claim);
+}
+
 v1::Job World::record(size_t job) const {
   const auto found = records_.find(job);
   return found == records_.end() ? v1::Job() : found->second;
@@ -126,6 +135,7 @@ Claim World::pick_claim(Random& random) const {
     claim.job = pick_job(random, {});
     claim.attempt = random.below(3);
     claim.process = random.below(kProcesses);
+    claim.lease = leases_[claim.process];
     return claim;
   }
   std::vector<Claim> valid;
@@ -146,6 +156,7 @@ Claim World::pick_claim(Random& random) const {
     }
     case 1:
       claim.process = (claim.process + 1) % kProcesses;
+      claim.lease = leases_[claim.process];
       return claim;
     case 2:
       claim.attempt -= 1;
@@ -158,6 +169,16 @@ Claim World::pick_claim(Random& random) const {
 std::vector<Claim> World::pick_claims(Random& random) const {
   std::vector<Claim> claims;
   for (uint64_t n = 1 + random.below(3); n > 0; --n) claims.push_back(pick_claim(random));
+  return claims;
+}
+
+std::vector<Claim> World::running_in(size_t process) const {
+  std::vector<Claim> claims;
+  for (const auto& [job, all] : claims_) {
+    const bool runs = record(job).state() == v1::JOB_STATE_RUNNING &&
+                      all.back().process == process && all.back().lease == leases_[process];
+    if (runs) claims.push_back(all.back());
+  }
   return claims;
 }
 
@@ -178,11 +199,7 @@ std::vector<Claim> World::pick_settled(Random& random, const Operation& operatio
   }
   // One store settles in one step only what runs in the process that asks; if the answer to one
   // step of several is lost, the others were not done.
-  for (const auto& [job, all] : claims_) {
-    const bool runs_here =
-        record(job).state() == v1::JOB_STATE_RUNNING && all.back().process == operation.process;
-    if (runs_here) add(all.back());
-  }
+  for (const Claim& claim : running_in(operation.process)) add(claim);
   return claims;
 }
 
@@ -216,11 +233,14 @@ Call World::draw_settle_and_take(Random& random, const Operation& operation) con
   const std::vector<TypeRoom> room = draw_type_room(random);
   call.text += "take " + number_text(max_jobs);
   for (const TypeRoom& one : room) call.text += " " + one.type + "<=" + number_text(one.jobs);
+  const char* const types[] = {"", "", "", "even", "odd"};
+  const std::string type = types[random.below(5)];
+  if (!type.empty()) call.text += " only " + type;
   call.ask = [=](Subject& s, size_t p) {
-    return ask_settle_and_take(s, p, settles, max_jobs, room);
+    return ask_settle_and_take(s, p, settles, max_jobs, room, type);
   };
   call.ask_unheard = [=](Subject& s, size_t p) {
-    return ask_settle_and_take(s, p, settles, 0, room);
+    return ask_settle_and_take(s, p, settles, 0, room, type);
   };
   call.repeats_answer = true;
   return call;
@@ -279,7 +299,9 @@ std::vector<std::pair<size_t, Call>> World::draw_ends() const {
       settles[0].claim = claims_.at(job).back();
       settles[0].state = v1::JOB_STATE_SUCCEEDED;
       process = settles[0].claim.process;
-      call.ask = [=](Subject& s, size_t p) { return ask_settle_and_take(s, p, settles, 0, {}); };
+      call.ask = [=](Subject& s, size_t p) {
+        return ask_settle_and_take(s, p, settles, 0, {}, "");
+      };
     } else {
       continue;
     }
@@ -323,6 +345,12 @@ Call World::draw(const Operation& operation) const {
       call.text += " " + claim.to_text();
     }
     call.ask = [=](Subject& s, size_t p) { return ask_save_progress(s, p, progress); };
+    return call;
+  }
+  if (operation.kind == Kind::kLoseLease) {
+    const std::vector<Claim> claims = running_in(operation.process);
+    call.text = "lose the lease with " + number_text(claims.size()) + " jobs";
+    call.ask = [=](Subject& s, size_t p) { return ask_lose_lease(s, p, claims); };
     return call;
   }
   if (operation.kind == Kind::kConsumed) {

@@ -1,6 +1,7 @@
 // World: what is known of a trace's jobs, and the calls that are drawn from it.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <functional>
 #include <map>
@@ -38,7 +39,8 @@ class World {
  public:
   // What there is now, by number.
   void set_records(std::map<size_t, v1::Job> records);
-  void add_claim(Claim claim) { claims_[claim.job].push_back(claim); }
+  void add_claim(size_t job, uint64_t attempt, size_t process);
+  void lose_lease(size_t process) { ++leases_[process]; }
   size_t next_number() { return numbers_++; }
 
   Call draw(const Operation& operation) const;
@@ -51,6 +53,7 @@ class World {
   Claim pick_claim(Random& random) const;
   std::vector<Claim> pick_claims(Random& random) const;
   v1::Job record(size_t job) const;
+  std::vector<Claim> running_in(size_t process) const;
   std::vector<Claim> pick_settled(Random& random, const Operation& operation) const;
   Call draw_settle_and_take(Random& random, const Operation& operation) const;
   Call draw_append(Random& random) const;
@@ -59,6 +62,7 @@ class World {
   size_t numbers_ = 0;
   std::map<size_t, v1::Job> records_;
   std::map<size_t, std::vector<Claim>> claims_;
+  std::array<size_t, kProcesses> leases_{};  // that each process has lost
 };
 
 }  // namespace weft::testing

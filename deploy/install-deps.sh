@@ -3,6 +3,7 @@
 # nothing that is there already.
 #   deploy/install-deps.sh           install what is missing (as root, or through sudo)
 #   deploy/install-deps.sh --print   print the package names, one a line, and do nothing
+#   deploy/install-deps.sh --these PACKAGE...   install what is missing of these instead
 set -euo pipefail
 
 packages=(
@@ -54,8 +55,12 @@ case "${1:-}" in
     printf '%s\n' "${packages[@]}"
     exit 0
     ;;
+  --these)
+    shift
+    packages=("$@")
+    ;;
   *)
-    echo "install-deps: unknown argument '$1'; run it without one, or with --print" >&2
+    echo "install-deps: unknown argument '$1'; run it without one, or with --print or --these" >&2
     exit 2
     ;;
 esac

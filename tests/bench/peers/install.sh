@@ -27,31 +27,7 @@ if [ $# -gt 0 ]; then
   echo "install.sh: it takes no arguments" >&2
   exit 2
 fi
-if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then
-  echo "install.sh: this is not a Debian system; install these by your own package manager:" \
-    "${packages[*]}, and these by npm in $node_folder: ${node_packages[*]}" >&2
-  exit 1
-fi
-
-missing=()
-for package in "${packages[@]}"; do
-  status=$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null || true)
-  [ "$status" = installed ] || missing+=("$package")
-done
-if [ ${#missing[@]} -gt 0 ]; then
-  as_root=()
-  if [ "$(id -u)" -ne 0 ]; then
-    if ! command -v sudo >/dev/null; then
-      echo "install.sh: run this as root: ${#missing[@]} packages are missing: ${missing[*]}" >&2
-      exit 1
-    fi
-    as_root=(sudo)
-  fi
-  echo "install.sh: installing ${missing[*]}"
-  apt() { "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q "$@"; }
-  apt update
-  apt install -y --no-install-recommends "${missing[@]}"
-fi
+"$(dirname "$0")/../../../deploy/install-deps.sh" --these "${packages[@]}"
 
 if [ "$(cat "$node_folder/installed" 2>/dev/null || true)" != "${node_packages[*]}" ]; then
   echo "install.sh: installing ${node_packages[*]} in $node_folder"

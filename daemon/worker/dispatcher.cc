@@ -6,7 +6,6 @@
 
 #include <weft/base/limits.h>
 #include <weft/runtime/sleep.h>
-#include <weft/runtime/task_group.h>
 #include <weft/worker/dispatcher.h>
 
 namespace weft {
@@ -40,22 +39,9 @@ size_t Dispatcher::wanted() const {
 
 Task<void> Dispatcher::run() {
   affinity_.check();
-  auto body = [this](TaskGroup& group) -> Task<void> {
-    if (store_.shared()) {
-      group.start([](Dispatcher* dispatcher) { return dispatcher->settle_meanwhile(); }, this)
-          .set_name("worker: settle");
-    }
-    co_await converse();
-    group.cancel(CancelReason::kShutdown);
-  };
-  co_await with_group(body);
-}
-
-Task<void> Dispatcher::converse() {
   std::chrono::milliseconds delay = kRetryMin;
   while (!draining_ || resident_ > 0 || pending() > 0) {
-    const bool reconciles = reconcile_ && !settling_meanwhile_;
-    if (pending() == 0 && wanted() == 0 && !reconciles && !must_say_goodbye()) {
+    if (pending() == 0 && wanted() == 0 && !reconcile_ && !must_say_goodbye()) {
       wake_.reset();
       co_await wake_.wait();
       continue;
@@ -67,7 +53,7 @@ Task<void> Dispatcher::converse() {
       available = co_await settle;
     }
     // Last: an answer that was lost has been given again by now.
-    if (available && reconcile_ && !settling_meanwhile_) available = co_await hand_back_unknown();
+    if (available && reconcile_) available = co_await hand_back_unknown();
     store_down_ = !available;
     if (available) {
       delay = kRetryMin;
@@ -102,15 +88,19 @@ Task<bool> Dispatcher::settle_and_take() {
     starter_.before_take(request);
   }
   Task<StatusOr<Taken>> call = store_.settle_and_take(telling, std::move(request));
-  calling_ = true;
-  if (!settlements_.empty()) meanwhile_.set();
   StatusOr<Taken> taken = co_await call;
-  calling_ = false;
-  if (!conclude_all(telling, asking, taken)) {
+  if (!taken.ok()) {
     work_likely_ = work_likely_ || asked > 0;
+    why_down_ = taken.status();
+    if (asking == worker_) {
+      settlements_.insert(settlements_.begin(), telling.begin(), telling.end());
+    } else {
+      forget_stale(telling.size());
+    }
     if (asked > 0) starter_.after_take();
     co_return false;
   }
+  for (size_t i = 0; i < telling.size(); ++i) conclude(telling[i], taken->settled[i]);
   work_likely_ = work_likely_ || (asked > 0 && taken->jobs.size() == asked);
   // What was taken under a lease that is gone is not ours.
   if (asking != worker_) taken->jobs.clear();
@@ -124,47 +114,6 @@ Task<bool> Dispatcher::settle_and_take() {
   }
   if (asked > 0) starter_.after_take();
   co_return true;
-}
-
-// False: the store is unavailable, and they are to be told again.
-bool Dispatcher::conclude_all(const std::vector<Settlement>& telling, Incarnation asking,
-                              const StatusOr<Taken>& answer) {
-  if (answer.ok()) {
-    for (size_t i = 0; i < telling.size(); ++i) conclude(telling[i], answer->settled[i]);
-    return true;
-  }
-  why_down_ = answer.status();
-  if (asking == worker_) {
-    settlements_.insert(settlements_.begin(), telling.begin(), telling.end());
-  } else {
-    forget_stale(telling.size());
-  }
-  return false;
-}
-
-Task<void> Dispatcher::settle_meanwhile() {
-  while (true) {
-    if (!calling_ || settlements_.empty() || store_down_ || reconcile_) {
-      meanwhile_.reset();
-      co_await meanwhile_.wait();
-      continue;
-    }
-    settling_meanwhile_ = true;
-    Task<bool> settle = settle_only();
-    const bool available = co_await settle;
-    settling_meanwhile_ = false;
-    store_down_ = store_down_ || !available;
-    wake_.set();
-  }
-}
-
-Task<bool> Dispatcher::settle_only() {
-  const Incarnation asking = worker_;
-  const std::vector<Settlement> telling = std::exchange(settlements_, {});
-  Task<StatusOr<Taken>> call =
-      store_.settle_and_take(telling, TakeRequest{asking, options_.worker_name, 0});
-  const StatusOr<Taken> answer = co_await call;
-  co_return conclude_all(telling, asking, answer);
 }
 
 Task<bool> Dispatcher::release_all() {
@@ -213,7 +162,6 @@ void Dispatcher::conclude(const Settlement& settlement, const Status& answer) {
 void Dispatcher::settle(Settlement settlement) {
   affinity_.check();
   settlements_.push_back(std::move(settlement));
-  if (calling_) meanwhile_.set();
   wake_.set();
 }
 
@@ -249,7 +197,7 @@ void Dispatcher::reconcile() {
   wake_.set();
 }
 
-// No other call of this worker is on its way meanwhile.
+// Nothing is on its way meanwhile: this worker has one call to the store at a time.
 Task<bool> Dispatcher::hand_back_unknown() {
   reconcile_ = false;
   Task<StatusOr<std::vector<Token>>> call = store_.held();

@@ -47,9 +47,7 @@ class JobStarter {
   ~JobStarter() = default;
 };
 
-// One call to the store in flight at a time; what ends meanwhile goes with the next one. A store in
-// another process is told of it by a second call at once, so that it and this worker need not wait
-// for each other.
+// One call to the store in flight at a time; what ends meanwhile goes with the next one.
 // Thread: the loop's. Lifetime: outlives the attempts it starts.
 // Limits: takes as many jobs as slots are free, at most limits::kTakeBatch at once, and holds at
 // most `max_resident`. It takes none while those it holds have payloads of `max_resident_bytes` or
@@ -94,12 +92,7 @@ class Dispatcher final : private Timer {
   size_t wanted() const;
   // Others have to be told of work from now on.
   bool must_say_goodbye() const { return draining_ && !said_goodbye_ && store_.shared(); }
-  Task<void> converse();
   Task<bool> settle_and_take();
-  Task<void> settle_meanwhile();
-  Task<bool> settle_only();
-  bool conclude_all(const std::vector<Settlement>& telling, Incarnation asking,
-                    const StatusOr<Taken>& answer);
   Task<bool> release_all();
   Task<bool> hand_back_unknown();
   void give_back(Token token);
@@ -118,9 +111,6 @@ class Dispatcher final : private Timer {
   std::vector<Token> releases_;
   size_t resident_ = 0;        // taken, and the store does not know yet how they ended
   size_t resident_bytes_ = 0;  // payloads of running attempts
-  Event meanwhile_;
-  bool calling_ = false;  // settle_and_take() waits for its answer
-  bool settling_meanwhile_ = false;
   bool paused_ = false;
   bool reconcile_ = false;
   bool store_down_ = false;  // the last call to it failed

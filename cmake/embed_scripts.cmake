@@ -1,9 +1,38 @@
 # Turns the Lua files in FOLDER into constants: each script is its own first line (the shebang with
-# its flags), then common.lua, then the rest of its file. Writes OUTPUT.h and OUTPUT.cc.
+# its flags), then what it needs of common.lua, then the rest of its file. Writes OUTPUT.h and
+# OUTPUT.cc.
 #   cmake -DFOLDER=… -DOUTPUT=… -P embed_scripts.cmake
-file(READ ${FOLDER}/common.lua common)
+# Redis makes every function of a script anew in every call, so a script gets those functions of
+# common.lua that it names, and that these name; all that stands between functions it gets anyway.
+cmake_minimum_required(VERSION 3.25)
+file(READ ${FOLDER}/common.lua rest)
 file(GLOB files ${FOLDER}/*.lua)
 list(FILTER files EXCLUDE REGEX "/common\\.lua$")
+
+# between_0, function_0, between_1, … : a function ends with its line, or with an `end` in column 1.
+set(functions 0)
+while(TRUE)
+  string(FIND "${rest}" "\nlocal function " begin)
+  if(begin EQUAL -1)
+    set(between_${functions} "${rest}")
+    break()
+  endif()
+  math(EXPR begin "${begin} + 1")
+  string(SUBSTRING "${rest}" 0 ${begin} between_${functions})
+  string(SUBSTRING "${rest}" ${begin} -1 rest)
+  string(REGEX MATCH "^local function ([a-z0-9_]+)[^\n]*" line "${rest}")
+  set(name_${functions} "${CMAKE_MATCH_1}")
+  if(line MATCHES " end$")
+    string(LENGTH "${line}" size)
+  else()
+    string(FIND "${rest}" "\nend\n" size)
+    math(EXPR size "${size} + 4")
+  endif()
+  string(SUBSTRING "${rest}" 0 ${size} function_${functions})
+  string(SUBSTRING "${rest}" ${size} -1 rest)
+  math(EXPR functions "${functions} + 1")
+endwhile()
+
 set(header "// The Redis scripts; made by the build from daemon/store/redis/scripts.\n#pragma once\n\n\
 #include <weft/store/redis/redis_connection.h>\n\nnamespace weft::redis_scripts {\n\n")
 set(source "#include \"redis_scripts.h\"\n\nnamespace weft::redis_scripts {\n")
@@ -14,6 +43,18 @@ foreach(file ${files})
   string(SUBSTRING "${text}" 0 ${end} shebang)
   math(EXPR begin "${end} + 1")
   string(SUBSTRING "${text}" ${begin} -1 body)
+  # From the last to the first: a function only names those before it.
+  set(needs "${body}")
+  set(common "${between_${functions}}")
+  set(i ${functions})
+  while(i GREATER 0)
+    math(EXPR i "${i} - 1")
+    if("${needs}" MATCHES "[^A-Za-z0-9_.]${name_${i}}[^A-Za-z0-9_]")
+      string(APPEND needs "${function_${i}}")
+      string(PREPEND common "${function_${i}}")
+    endif()
+    string(PREPEND common "${between_${i}}")
+  endwhile()
   set(script "${shebang}\n${common}${body}")
   string(SHA1 sha1 "${script}")
   string(APPEND header "extern const RedisScript ${name};\n")

@@ -67,8 +67,7 @@ Task<void> run_beside(Harness& harness, RedisProcess& redis, Body body) {
   co_await with_group(beside);
 }
 
-void run(RedisProcess& redis, Body body) {
-  StoreOptions options;
+void run(RedisProcess& redis, Body body, StoreOptions options = {}) {
   options.self = Harness::kWorker;
   options.renew_ms = kYear_ms;  // days pass, and nobody dies of it
   options.lease_ms = 3 * kYear_ms;
@@ -155,6 +154,27 @@ Task<void> forgets_what_is_over(Harness& h, RedisProcess& redis) {
 TEST(RedisKeys, NothingIsLeftOfJobsAndKeysWhoseTimeIsOver) {
   RedisProcess redis;
   run(redis, forgets_what_is_over);
+}
+
+Task<void> forgets_a_key_that_was_asked_for(Harness& h, RedisProcess& redis) {
+  const v1::JobSpec keyed = spec_of("keyed-job-1", 60, "some key");
+  const v1::Job job = co_await h.run_one(keyed);
+  co_await h.must(h.settle(Harness::token_of(job)));
+  co_await h.must(h.store().remove("keyed-job-1"));
+  co_await sleep_for(kKeyLife);
+  co_await h.add(spec_of("no-room-left", 0));
+  const auto refused = co_await h.submit(keyed);
+  EXPECT_EQ(refused.status().code(), StatusCode::kResourceExhausted) << refused.status();
+  co_await h.must(h.store().cancel("no-room-left", "enough"));
+  co_await h.must(h.store().sweep(100));
+  expect_no_job_left(redis);
+}
+
+TEST(RedisKeys, AKeyWhoseTimeIsOverIsForgottenThoughAFullQueueRefusedItsNextJob) {
+  RedisProcess redis;
+  StoreOptions options;
+  options.queued_per_queue = 1;
+  run(redis, forgets_a_key_that_was_asked_for, options);
 }
 
 int64_t length_of(RedisProcess& redis, const std::string& list) {

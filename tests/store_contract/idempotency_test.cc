@@ -182,6 +182,19 @@ STORE_TEST(AKeyIsKeptAsLongAsItsJobWouldBe) {
   EXPECT_TRUE(forgotten.ok() && !forgotten->existing) << forgotten.status();
 }
 
+STORE_TEST(AKeyCountsWhileItsJobRunsForDays) {
+  v1::JobSpec spec = keyed("some key");
+  spec.mutable_retention()->set_seconds(0);
+  const v1::Job job = co_await harness.run_one(spec);
+  co_await sleep_for(2 * kKeyLife);
+  co_await harness.must(harness.store().sweep(10));
+  const auto known = co_await harness.submit(spec);
+  EXPECT_TRUE(known.ok() && known->existing) << known.status();
+  co_await harness.must(harness.settle(Harness::token_of(job)));
+  const auto forgotten = co_await harness.submit(spec);
+  EXPECT_TRUE(forgotten.ok() && !forgotten->existing) << forgotten.status();
+}
+
 STORE_TEST(SweepForgetsKeysInBoundedBatches) {
   for (int i = 0; i < 5; ++i) co_await run_and_remove(harness, keyed("key " + std::to_string(i)));
   const auto early = co_await harness.store().sweep(10);

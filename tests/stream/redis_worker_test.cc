@@ -3,6 +3,9 @@
 
 #include <algorithm>
 
+#include <weft/store/redis/redis_news_message.h>
+#include <weft/store/redis/redis_record.h>
+
 #include "tests/stream/redis_processes.h"
 #include "tests/support/coro_test.h"
 
@@ -108,6 +111,43 @@ TEST(RedisWorker, ALazyStreamComputesNoMoreThanItsWindowBeyondWhatIsReadElsewher
     WEFT_ASSERT(rest.finished.has_value());
     EXPECT_EQ(rest.finished->state(), v1::JOB_STATE_CANCELLED);
     EXPECT_EQ(rest.finished->outcome().error_message(), "enough");
+  };
+  on_a_line(std::move(registry), body);
+}
+
+// They were on their way when the job began again.
+TEST(RedisWorker, NewsOfReadersOfAnotherAttemptCountNothing) {
+  static uint64_t computed;
+  computed = 0;
+  auto endless = [](Job) -> Stream<std::string> {
+    for (;;) co_yield std::to_string(++computed);
+  };
+  Registry registry;
+  registry.add("endless", make_handler(endless));
+  auto body = [](Line& line) -> Task<void> {
+    const std::string id = co_await line.submit("endless", v1::STREAM_POLICY_PAUSE);
+    auto reader = co_await line.front.attach(id, 10);
+    const Read got = co_await read(*reader, 10);
+    EXPECT_EQ(got.chunks.back(), "10");
+    constexpr uint64_t kCredit = 10 * limits::kWindowChunks;
+    const auto tell = [&](uint64_t attempt) {
+      std::string entry = watch_entry({9, 9}, {.attached = 1, .credit = kCredit});
+      entry.replace(40, 8, to_bytes(attempt));
+      const std::string news = "R" + std::string(1, static_cast<char>(id.size())) + id + entry;
+      line.redis.command({"PUBLISH", "{weft:00}:d:" + to_hex({1, 2}), news});
+    };
+    const uint64_t pushes = line.worker.store->stats().pushes;
+    tell(2);
+    const bool came =
+        co_await comes_true([&] { return line.worker.store->stats().pushes > pushes; });
+    EXPECT_TRUE(came);
+    co_await sleep_for(std::chrono::milliseconds(20));
+    EXPECT_LE(computed, 10 + limits::kWindowChunks + 1);
+    tell(1);
+    const bool goes_on = co_await comes_true([&] { return computed >= kCredit; });
+    EXPECT_TRUE(goes_on);
+    const auto cancelled = co_await line.front.store->cancel(id, "enough");
+    EXPECT_TRUE(cancelled.ok());
   };
   on_a_line(std::move(registry), body);
 }

@@ -16,6 +16,7 @@
 
 #include <weft/base/suggest.h>
 #include <weft/store/redis/redis_server.h>
+#include <weft/store/redis/redis_store.h>
 
 namespace weft {
 namespace {
@@ -25,7 +26,6 @@ constexpr size_t kResidentMax = 10'000'000;
 constexpr int64_t kGraceSecondsMax = 86'400;
 constexpr int64_t kLeaseSecondsMax = 3600;
 constexpr size_t kPasswordBytes = 512;  // as long as Redis takes them
-constexpr size_t kPrefixBytes = 64;
 
 struct Option {
   std::string flag;         // --listen
@@ -170,14 +170,8 @@ void Parser::read_store(const std::string& name, const std::string& text) {
 }
 
 void Parser::read_prefix(const std::string& name, const std::string& text) {
-  const bool good =
-      text.size() <= kPrefixBytes &&
-      text.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") ==
-          std::string::npos;
-  if (!good || text.empty()) {
-    return error(name + ": '" + text + "' is not a prefix: use at most " +
-                 std::to_string(kPrefixBytes) + " letters, digits, points, dashes and underscores");
-  }
+  const Status good = check_key_prefix(text);
+  if (!good.ok()) return error(name + ": " + std::string(from_absl(good.message())));
   parsed_.config.store_prefix = text;
 }
 

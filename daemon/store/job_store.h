@@ -144,7 +144,7 @@ class JobStore {
   // Settles attempts, then takes up to `take.max_jobs` queued jobs, oldest first, queues in turn,
   // in one transaction; with large payloads fewer (limits::kTakeBytes), and then on_work() says
   // that there are more. A job taken a second time gets an AttemptStarted entry in its stream if
-  // that has chunks. Fails as a whole only with UNAVAILABLE, and then nothing was changed.
+  // that has chunks. Fails as a whole only with UNAVAILABLE: asked again, each is done once.
   virtual Task<StatusOr<Taken>> settle_and_take(std::vector<Settlement> settlements,
                                                 TakeRequest take) = 0;
 
@@ -157,7 +157,7 @@ class JobStore {
       std::vector<std::pair<Token, v1::Progress>> progress) = 0;
 
   // Not running: ended now. Running: flagged, and the listener told. First commit wins.
-  // Errors: NOT_FOUND.
+  // Errors: NOT_FOUND; DATA_LOSS when the job cannot be read.
   virtual Task<StatusOr<v1::CancelResponse>> cancel(std::string job_id, std::string reason) = 0;
 
   // The record as of the last commit; payload included only on request. Errors: NOT_FOUND.

@@ -34,17 +34,6 @@ Incarnation own_incarnation(const StoreOptions& options) {
   return {bits[0], bits[1]};
 }
 
-Status check_prefix(const std::string& prefix) {
-  const bool good = !prefix.empty() && prefix.size() <= 64 &&
-                    std::all_of(prefix.begin(), prefix.end(), [](unsigned char c) {
-                      return c > ' ' && c < 127 && c != '{' && c != '}';
-                    });
-  if (good) return absl::OkStatus();
-  return field_error("prefix",
-                     "the prefix of the keys has 1 to 64 visible ASCII characters but no braces: "
-                     "use a word like weft");
-}
-
 Status check_pieces(const RedisServer& server, const RedisFacts& facts) {
   if (facts.max_bulk_bytes == 0 || facts.max_bulk_bytes >= kLeastBulkBytes) return absl::OkStatus();
   return make_status(StatusCode::kFailedPrecondition,
@@ -251,8 +240,20 @@ void RedisStore::tell_finished(v1::Job job) {
   if (listener_ != nullptr) listener_->on_finished(job);
 }
 
+Status check_key_prefix(const std::string& prefix) {
+  constexpr size_t kBytes = 64;
+  const bool good = !prefix.empty() && prefix.size() <= kBytes &&
+                    prefix.find_first_not_of(
+                        "abcdefghijklmnopqrstuvwxyz"
+                        "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == std::string::npos;
+  if (good) return absl::OkStatus();
+  return field_error("prefix", "'" + prefix + "' is not a prefix: use at most " +
+                                   std::to_string(kBytes) +
+                                   " letters, digits, points, dashes and underscores");
+}
+
 StatusOr<std::unique_ptr<Store>> open_redis_store(const std::string& url, StoreOptions options) {
-  WEFT_RETURN_IF_ERROR(check_prefix(options.prefix));
+  WEFT_RETURN_IF_ERROR(check_key_prefix(options.prefix));
   StatusOr<RedisServer> server = parse_redis_url(url);
   if (!server.ok()) return server.status();
   if (!options.password.empty()) server->password = options.password;

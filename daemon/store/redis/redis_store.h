@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include <weft/base/status.h>
 #include <weft/store/store.h>
 
 namespace weft {
@@ -14,5 +15,8 @@ namespace weft {
 // Errors: as open_store.
 StatusOr<std::unique_ptr<Store>> open_redis_store(const std::string& url,
                                                   StoreOptions options = {});
+
+// What every key of a store begins with has to be simple. Errors: INVALID_ARGUMENT.
+Status check_key_prefix(const std::string& prefix);
 
 }  // namespace weft

@@ -170,6 +170,10 @@ void WorkerEngine::Impl::start(v1::Job job) {
   if (const auto cancel = early_cancels_.find(to_absl(id)); cancel != early_cancels_.end()) {
     context->cancel_reason = cancel->second;
     context->scope().cancel(CancelReason::kUserRequest);
+  } else if (context->record().cancel_requested()) {
+    // Told when nobody here knew of the job: the answer to its first take was lost.
+    context->cancel_reason = context->record().cancel_reason();
+    context->scope().cancel(CancelReason::kUserRequest);
   }
   if (early_sends_.contains(to_absl(id))) context->sends_stored = true;
   for (const RemoteReaders& readers : early_readers_.of(id)) {

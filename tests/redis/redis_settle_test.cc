@@ -120,5 +120,57 @@ TEST_F(RedisSettle, OfACancelledJobThatIsKeptNoLongerIsToldAsCancelled) {
   });
 }
 
+// Nobody here knew the job when its cancel was told.
+TEST_F(RedisSettle, ATakeThatIsRepeatedTellsWhatWasCancelledMeanwhile) {
+  for (const std::string reason : {"", "not needed"}) {
+    with_store(url_, quiet("p" + std::to_string(reason.size())), [&](Harness& h) -> Task<void> {
+      co_await add_many(h, 1);
+      const uint64_t connects = h.store().stats().connects;
+      proxy_.lose_answer();
+      const auto lost = co_await take(h, 1);
+      EXPECT_EQ(lost.status().code(), StatusCode::kUnavailable);
+      co_await reconnected(h, connects);
+      const StatusOr<JobPage> running = co_await h.store().list({}, "", 1);
+      WEFT_ASSERT(running.ok() && running->jobs.size() == 1);
+      co_await h.must(h.store().cancel(running->jobs[0].spec().id(), reason));
+      const auto again = co_await take(h, 1);
+      WEFT_ASSERT(again.ok() && again->jobs.size() == 1);
+      EXPECT_EQ(again->jobs[0].attempt(), 1u);
+      EXPECT_TRUE(again->jobs[0].cancel_requested());
+      EXPECT_EQ(again->jobs[0].cancel_reason(), reason);
+    });
+  }
+}
+
+// What this process knows of its jobs is newer than what the server has then.
+TEST(RedisSettleAfterLoss, AnEndWhoseLastChunksAreLostIsRefused) {
+  RedisProcess redis{{.tcp = true}};
+  with_store(redis.url(), quiet(), [&](Harness& h) -> Task<void> {
+    const v1::Job job = co_await h.run_one();
+    const Token token = Harness::token_of(job);
+    const Status kept = co_await h.append(token, 1, {"1", "2", "3"});
+    EXPECT_TRUE(kept.ok()) << kept;
+    EXPECT_EQ(redis.command({"SAVE"}), "OK");
+    const Status lost = co_await h.append(token, 4, {"4", "5"});
+    EXPECT_TRUE(lost.ok()) << lost;
+    const uint64_t connects = h.store().stats().connects;
+    redis.kill();
+    redis.start();
+    while (h.store().stats().connects == connects) co_await sleep_for(milliseconds(1));
+    const bool back = co_await is_healthy(h.store());
+    EXPECT_TRUE(back);
+    std::vector<Settlement> end;
+    end.emplace_back(token, v1::JOB_STATE_SUCCEEDED, v1::Outcome(), 5);
+    const auto refused = co_await take(h, 0, end);
+    WEFT_ASSERT(refused.ok());
+    EXPECT_EQ(refused->settled[0].code(), StatusCode::kFailedPrecondition) << refused->settled[0];
+    // As far as it is there, it can end.
+    end[0].last_sequence = 3;
+    const auto ended = co_await take(h, 0, end);
+    WEFT_ASSERT(ended.ok());
+    EXPECT_TRUE(ended->settled[0].ok()) << ended->settled[0];
+  });
+}
+
 }  // namespace
 }  // namespace weft::testing

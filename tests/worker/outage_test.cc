@@ -196,6 +196,61 @@ CORO_TEST(Outage, TakesAreBoundedAndCarryTheSettlementsOfATurn) {
   co_await with_bed(std::move(outage.options), std::move(registry), body);
 }
 
+// Loses the answer to the next take that brings jobs; the take after it gives them again, as they
+// are then. What is told in between concerns jobs that nobody here knows.
+class LostTakeStore final : public testing::StoreWrapper {
+ public:
+  using StoreWrapper::StoreWrapper;
+  Task<StatusOr<Taken>> settle_and_take(std::vector<Settlement> settlements,
+                                        TakeRequest take) override {
+    if (!lost.jobs.empty()) {
+      if (down) {
+        co_await yield_now();
+        co_return unavailable();
+      }
+      Taken again = std::exchange(lost, {});
+      for (v1::Job& job : again.jobs) {
+        auto get = inner->get(job.spec().id(), true);
+        StatusOr<v1::Job> now = co_await get;
+        if (now.ok()) job = *std::move(now);
+      }
+      co_return StatusOr<Taken>(std::move(again));
+    }
+    auto next = inner->settle_and_take(std::move(settlements), std::move(take));
+    StatusOr<Taken> taken = co_await next;
+    if (!down || !taken.ok() || taken->jobs.empty()) co_return taken;
+    lost = *std::move(taken);
+    co_return unavailable();
+  }
+  Taken lost;
+  bool down = false;
+};
+
+CORO_TEST(Outage, AJobThatIsCancelledBeforeItsTakeIsRepeatedIsCancelled) {
+  BedOptions options;
+  auto made = std::make_unique<LostTakeStore>(*open_store("memory:"));
+  LostTakeStore& store = *made;
+  options.store = std::move(made);
+  Registry registry;
+  auto handler = [](Job job) -> Task<void> { co_await job.sleep(std::chrono::hours(1)); };
+  registry.add("it", make_handler(handler));
+  auto body = [&](WorkerBed& bed) -> Task<void> {
+    store.down = true;
+    const std::string id = co_await bed.submit("it");
+    co_await sleep_for(std::chrono::seconds(1));
+    WEFT_ASSERT(store.lost.jobs.size() == 1);
+    auto cancel = bed.store->cancel(id, "not needed");
+    const auto cancelled = co_await cancel;
+    EXPECT_TRUE(cancelled.ok()) << cancelled.status();
+    store.down = false;
+    co_await sleep_for(std::chrono::seconds(10));
+    const v1::Job job = co_await bed.get(id);
+    EXPECT_EQ(job.state(), v1::JOB_STATE_CANCELLED);
+    EXPECT_THAT(job.outcome().error_message(), ::testing::HasSubstr("not needed"));
+  };
+  co_await with_bed(std::move(options), std::move(registry), body);
+}
+
 // Refuses what it is told to refuse, once each.
 class FaultyStore final : public testing::StoreWrapper {
  public:

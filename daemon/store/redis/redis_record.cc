@@ -223,10 +223,10 @@ bool read_running(std::string_view bytes, const StoredSpec& stored, v1::Job& job
     job.set_attempt_sequence(cut.number<uint64_t>());
     job.set_last_send(cut.number<uint64_t>());
     job.set_cancel_reason(std::string(cut.text(cut.number<uint16_t>())));
-    job.set_cancel_requested((flags & kFlagCancel) != 0);
   } else {
     job.set_first_sequence(1);
   }
+  job.set_cancel_requested((flags & kFlagCancel) != 0);  // also without a reason
   job.set_worker(std::string(cut.rest()));
   set_time(*job.mutable_submit_time(), stored.submit_us);
   set_time(*job.mutable_start_time(), start);

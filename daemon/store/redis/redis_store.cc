@@ -78,6 +78,8 @@ RedisStore::RedisStore(RedisServer server, RedisFacts facts, StoreOptions option
                            &redis_scripts::job_retry, &redis_scripts::job_remove});
   connection_.set_check([this](const RedisReply* answer) { return check_server(answer); });
   connection_.set_on_connected([this] {
+    // The server may have lost its last writes: it has to look at each of these when it ends.
+    for (const auto& [id, running] : running_) running->record.clear();
     workers_.on_connected();
     news_.on_connected();
   });

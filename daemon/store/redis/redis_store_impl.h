@@ -90,7 +90,7 @@ class RedisStore final : public Store, private TurnEndHook {
   struct Running {
     v1::Job job;
     Incarnation worker;
-    std::string record;  // what P job has, from its flags on, as of the take
+    std::string record;  // what P job has, from its flags on; empty: that is not sure any more
     StoredSpec stored;
     bool asked = false;      // by a settlement that was not answered yet
     bool uncertain = false;  // the answer to its settlement was lost

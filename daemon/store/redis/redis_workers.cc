@@ -106,8 +106,10 @@ Task<bool> RedisWorkers::renew() {
   }
   if (verdict < 0) {
     if (!std::exchange(refused_, true)) {
-      spdlog::error("{} processes share the store, its limit: this one runs no jobs until one ends",
-                    limits::kWorkers);
+      spdlog::error(
+          "{} processes share the store, its limit: until one ends, this one runs no jobs, follows "
+          "no streams of others and is not ready",
+          limits::kWorkers);
     }
     co_return false;
   }

@@ -4,8 +4,19 @@
 #   cmake -DFOLDER=… -DOUTPUT=… -P embed_scripts.cmake
 # Redis makes every function of a script anew in every call, so a script gets those functions of
 # common.lua that it names, and that these name; all that stands between functions it gets anyway.
+# Lines with nothing but a comment are left out. (No Lua file here has long brackets, which may hold
+# lines that only look like one.)
 cmake_minimum_required(VERSION 3.25)
-file(READ ${FOLDER}/common.lua rest)
+
+function(read_lua path output)
+  file(READ ${path} text)
+  string(REGEX REPLACE "\n[ \t]*--[^\n]*" "" text "\n${text}")
+  string(SUBSTRING "${text}" 1 -1 text)
+  set(${output} "${text}" PARENT_SCOPE)
+endfunction()
+
+read_lua(${FOLDER}/common.lua rest)
+string(PREPEND rest "\n")  # so that a function may be its first line
 file(GLOB files ${FOLDER}/*.lua)
 list(FILTER files EXCLUDE REGEX "/common\\.lua$")
 
@@ -26,6 +37,10 @@ while(TRUE)
     string(LENGTH "${line}" size)
   else()
     string(FIND "${rest}" "\nend\n" size)
+    string(FIND "${rest}" "\nlocal function " next)
+    if(size EQUAL -1 OR (NOT next EQUAL -1 AND next LESS size))
+      message(FATAL_ERROR "common.lua: ${name_${functions}} needs an `end` of its own in column 1")
+    endif()
     math(EXPR size "${size} + 4")
   endif()
   string(SUBSTRING "${rest}" 0 ${size} function_${functions})
@@ -38,13 +53,13 @@ set(header "// The Redis scripts; made by the build from daemon/store/redis/scri
 set(source "#include \"redis_scripts.h\"\n\nnamespace weft::redis_scripts {\n")
 foreach(file ${files})
   get_filename_component(name ${file} NAME_WE)
-  file(READ ${file} text)
+  read_lua(${file} text)
   string(FIND "${text}" "\n" end)
   string(SUBSTRING "${text}" 0 ${end} shebang)
   math(EXPR begin "${end} + 1")
   string(SUBSTRING "${text}" ${begin} -1 body)
   # From the last to the first: a function only names those before it.
-  set(needs "${body}")
+  set(needs "${body}${between_${functions}}")
   set(common "${between_${functions}}")
   set(i ${functions})
   while(i GREATER 0)
@@ -53,6 +68,7 @@ foreach(file ${files})
       string(APPEND needs "${function_${i}}")
       string(PREPEND common "${function_${i}}")
     endif()
+    string(APPEND needs "${between_${i}}")
     string(PREPEND common "${between_${i}}")
   endwhile()
   set(script "${shebang}\n${common}${body}")

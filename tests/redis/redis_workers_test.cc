@@ -462,6 +462,10 @@ TEST(RedisWorkers, JobsOfATypeNobodyHasEndAfterTenMinutes) {
     redis.command({"HSET", foreign, "it", long_ago, "gone", long_ago});
     for (int i = 0; i < 2; ++i)
       backdate(redis, ids[static_cast<size_t>(i)], limits::kForeignTypeMs);
+    // Entries of jobs that are gone, more than one call goes through.
+    std::vector<std::string> gone = {"LPUSH", "{weft:00}:lane:default:it"};
+    gone.resize(2 + 5000, "00000000nobody");
+    redis.command(gone);
     Member& b = cast.add(2);
     for (int i = 0; i < 2; ++i) {
       auto wait = b.becomes(ids[static_cast<size_t>(i)], v1::JOB_STATE_DEAD);

@@ -13,6 +13,7 @@ namespace weft {
 namespace {
 
 constexpr uint64_t kAgesOfBlock = 256;
+constexpr int64_t kLookOnMs = 5;  // before a take goes on that has found nothing in much
 constexpr char kLastFollows = 1;  // in a settlement of a call
 constexpr char kOutcomeFollows = 2;
 constexpr char kProgressFollows = 4;
@@ -87,11 +88,10 @@ std::string joined(const std::vector<std::string>& types) {
 
 }  // namespace
 
-void RedisStore::WorkTimer::start() {
+void RedisStore::WorkTimer::start(int64_t pause_ms) {
   stop();
   loop_ = EventLoop::current();
-  const int64_t poll_ms = std::max(store_.options_.renew_ms, limits::kRedisPollMs);
-  loop_->arm(*this, loop_->after_ns(std::chrono::milliseconds(poll_ms)));
+  loop_->arm(*this, loop_->after_ns(std::chrono::milliseconds(pause_ms)));
 }
 
 void RedisStore::WorkTimer::stop() {
@@ -273,11 +273,14 @@ Task<Status> RedisStore::settle_part(std::vector<Settlement>& settlements, size_
     *more = ending.empty() && (*reply)[4].size() == want;
     // An answer that was given again says nothing of what there is now.
     const bool ask_again = ending == "b" || ending == "r";
-    if (ask_again) tell_work();
-    if ((*reply)[4].size() < want && !ask_again) {
-      work_timer_.start();
-    } else {
-      work_timer_.stop();
+    const size_t got = (*reply)[4].size();
+    work_timer_.stop();
+    if (ending == "b" && got == 0) {
+      work_timer_.start(kLookOnMs);
+    } else if (ask_again) {
+      tell_work();
+    } else if (got < want) {
+      work_timer_.start(std::max(options_.renew_ms, limits::kRedisPollMs));
     }
   }
   co_return absl::OkStatus();

@@ -100,7 +100,7 @@ class RedisStore final : public Store, private TurnEndHook {
    public:
     explicit WorkTimer(RedisStore& store) : store_(store) {}
     ~WorkTimer() { stop(); }
-    void start();
+    void start(int64_t pause_ms);
     void stop();
 
    private:

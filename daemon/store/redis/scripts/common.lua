@@ -250,16 +250,14 @@ local function ended_news(record, outcome, most)
   return pack('>I4', #record) .. record .. pack('>I4', #outcome) .. outcome
 end
 
--- Wakes an idle worker for jobs of `type`, or of one of those in the table `any`: true when there was
+-- Wakes an idle worker for jobs of `type`, or one for whose types `any` says so: true when there was
 -- one. The process `self` (INC) hears of them from the answer.
 local function wake(type, self, any)
   local idle = P .. 'idle'
   local function runs(its)
     if its == '' then return true end
-    if not any then return string.find(its, '\n' .. type .. '\n', 1, true) end
-    for name in string.gmatch(its, '[^\n]+') do
-      if any[name] then return true end
-    end
+    if any then return any(its) end
+    return string.find(its, '\n' .. type .. '\n', 1, true)
   end
   for round = 1, 2 do
     local some = round == 1 and call('HRANDFIELD', idle, 16, 'WITHVALUES') or call('HGETALL', idle)
@@ -486,8 +484,10 @@ local function forget(queue, ids, specs, jobs)
       elseif ended_ms > begun_ms then
         -- When it was submitted it was told to be forgotten before that.
         local value = call('HGET', P .. 'key', name)
-        call('HSET', P .. 'key', name, sub(value, 1, 16) .. ZERO .. sub(value, 25))
-        expire_key(seconds, name, id, ended_ms)
+        if value then
+          call('HSET', P .. 'key', name, sub(value, 1, 16) .. ZERO .. sub(value, 25))
+          expire_key(seconds, name, id, ended_ms)
+        end
       end
     end
   end
@@ -520,21 +520,31 @@ local function is_done(job, entry)
   return byte(job) >= SUCCEEDED and sub(job, 2, 9) == sub(entry, 1, 8)
 end
 
+-- Entries of jobs that are gone which one call drops from `done`, about: the next goes on.
+local gone_left = 4000
 -- Forgets the ones that finished first in a queue that has so many, more than `most`, of which
 -- `finished` came now.
 local function trim_finished(queue, there, finished, most)
-  local surplus = math.min(there - most, TRIM * finished)
-  while surplus > 0 do
-    local entries, ids = call('LPOP', P .. 'done:' .. queue, surplus), {}
+  local surplus, piece = math.min(there - most, TRIM * finished), 0
+  while surplus > 0 and gone_left > 0 do
+    local entries, ids = call('LPOP', P .. 'done:' .. queue, math.max(surplus, piece)), {}
     if not entries then return end
+    piece = 100  -- the first time all may well be there
     for i = 1, #entries do ids[i] = sub(entries[i], 9) end
     local all, its = call('HMGET', P .. 'job', unpack(ids)), call('HMGET', P .. 'spec', unpack(ids))
-    local live, specs, jobs = {}, {}, {}
+    local live, specs, jobs, rest = {}, {}, {}, #ids + 1
     for i = 1, #ids do
       if all[i] and is_done(all[i], entries[i]) then
+        if #live == surplus then
+          rest = i
+          break
+        end
         live[#live + 1], specs[#specs + 1], jobs[#jobs + 1] = ids[i], its[i], all[i]
+      else
+        gone_left = gone_left - 1
       end
     end
+    for i = #ids, rest, -1 do call('LPUSH', P .. 'done:' .. queue, entries[i]) end
     if #live > 0 then
       leave_finished(queue, specs, jobs)
       forget(queue, live, specs, jobs)

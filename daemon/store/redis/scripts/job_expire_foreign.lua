@@ -4,7 +4,7 @@
 -- ARGV  1 clock  2 INC of the caller  3 finished jobs of a queue  4 bytes of an outcome that is told
 --       5 how long is too long, in microseconds  6 most jobs to end  7 most lanes to look at
 --       8 how often somebody looks, in microseconds, then the types that live processes have
--- Returns {counts, more, types, ended}: 1 when there are more to end now, the types that nobody has,
+-- Returns {counts, more, types, ended}: 1 when there may be more to end now, the types that nobody has,
 -- and those that have ended (record, spec, outcome, progress).
 -- One script, because a job that is taken meanwhile must not end.
 local now, self, late, room, looks = now_us(ARGV[1]), ARGV[2], tonumber(ARGV[5]), tonumber(ARGV[6]),
@@ -59,9 +59,10 @@ for type in pairs(types) do
 end
 
 local ended = {}
+local dead_left = 1000  -- entries that stand for no job, in one call
 local function end_oldest(lane)
   local key = P .. lane.x .. 'lane:' .. lane.queue .. ':' .. lane.type
-  while room > 0 do
+  while room > 0 and dead_left > 0 do
     local entry = call('LINDEX', key, 0)
     if not entry then return end
     local id = sub(entry, 9)
@@ -70,7 +71,9 @@ local function end_oldest(lane)
     local j = live and unpack_job(record)
     if j and j.submit + late > now then return end
     call('LPOP', key)
-    if j then
+    if not j then
+      dead_left = dead_left - 1
+    else
       room = room - 1
       leave_waiting(lane.x, lane.queue, lane.type, 1)
       j.state, j.finish = DEAD, now
@@ -86,4 +89,4 @@ end
 for _, lane in ipairs(lanes) do
   if since[lane.type] + late <= now then end_oldest(lane) end
 end
-return {all_counts(), room > 0 and 0 or 1, names, ended}
+return {all_counts(), room > 0 and dead_left > 0 and 0 or 1, names, ended}

@@ -9,6 +9,8 @@
 local before, most, scan, room = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local queue, type, states = ARGV[5], ARGV[6], ARGV[7]
 local READ = 4 * 1048576  -- bytes of specs in one call
+local IDS = 4096          -- ids in one call, those of jobs that are gone included
+local PIECE = 64          -- ids that are looked up together
 
 local function matches(spec, job)
   local state = job and sub(job, 1, 1) or string.char(QUEUED)
@@ -45,29 +47,38 @@ local function add(id, record, spec)
 end
 
 -- Block by block, each from its end. What is left of a job that went is not older than the one before.
-local looked_at, found, read = 0, 0, 0
+local looked_at, found, read, seen = 0, 0, 0, 0
 before = before == '+inf' and tonumber(call('GET', P .. 'age') or 0) + 1 or tonumber(before)
 while true do
   local block = call('ZREVRANGEBYSCORE', P .. 'ages', math.floor((before - 1) / BLOCK), '-inf',
     'LIMIT', 0, 1)[1]
   if not block then return answer end
+  if seen >= IDS then
+    answer[1], answer[3] = before, 1
+    return answer
+  end
   local from = tonumber(block) * BLOCK
   local ids = call('LRANGE', P .. 'ages:' .. block, 0, -1)
-  local jobs = #ids > 0 and call('HMGET', P .. 'job', unpack(ids)) or {}
-  for i = #ids, 1, -1 do
-    local spec = call('HGET', P .. 'spec', ids[i])
-    local age = spec and unpack_struct('>I8', spec) or before
-    if age >= from and age < before then
-      if found >= most or room <= 0 or looked_at >= scan or read >= READ then
-        answer[3] = 1
-        return answer
-      end
-      looked_at = looked_at + 1
-      before, read = age, read + #spec
-      answer[1], answer[2] = age, looked_at
-      if matches(spec, jobs[i]) then
-        add(ids[i], whole(spec, jobs[i]), only_spec(spec))
-        found = found + 1
+  seen = seen + #ids
+  for high = #ids, 1, -PIECE do
+    local low = math.max(1, high - PIECE + 1)
+    local jobs = call('HMGET', P .. 'job', unpack(ids, low, high))
+    local specs = call('HMGET', P .. 'spec', unpack(ids, low, high))
+    for i = high, low, -1 do
+      local job, spec = jobs[i - low + 1], specs[i - low + 1]
+      local age = spec and unpack_struct('>I8', spec) or before
+      if age >= from and age < before then
+        if found >= most or room <= 0 or looked_at >= scan or read >= READ then
+          answer[3] = 1
+          return answer
+        end
+        looked_at = looked_at + 1
+        before, read = age, read + #spec
+        answer[1], answer[2] = age, looked_at
+        if matches(spec, job) then
+          add(ids[i], whole(spec, job), only_spec(spec))
+          found = found + 1
+        end
       end
     end
   end

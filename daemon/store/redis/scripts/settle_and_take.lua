@@ -220,7 +220,6 @@ local taken, jobs, specs, extras, ending = {}, {}, {}, {}, ''
 local bytes = 0
 
 local function has_room(type)
-  if types ~= '' and not string.find(types, '\n' .. type .. '\n', 1, true) then return false end
   return not rooms or (rooms[type] or 1) > 0
 end
 local function use_room(type, n)
@@ -236,9 +235,20 @@ local function take(id, job, spec, size)
   bytes = bytes + size
 end
 
--- Lanes, and entries that stand for no job, at which one call looks at most about.
-local LOOKS = 4000
-local looks = 0
+-- Lanes, and entries that stand for no job, at which one call looks at most about; and before that
+-- at lanes of suspects, as nothing says of which types these are.
+local LOOKS, SUSPECT_LOOKS = 4000, 500
+local looks, most_looks, dead = 0, 0, 0
+-- Lanes of one queue at which it looks; of more than so many any may be next.
+local LANES = 1000
+local own, is_own  -- its types, and whether a type is one of them; none: it runs any
+if types ~= '' then
+  own, is_own = {}, {}
+  for type in string.gmatch(types, '[^\n]+') do
+    own[#own + 1] = type
+    is_own[type] = true
+  end
+end
 
 -- From the only lane there is, without a look at the ages. False: it has come to an end of some kind.
 local function take_from_lane(x, queue, type, most)
@@ -262,9 +272,9 @@ local function take_from_lane(x, queue, type, most)
         ids[n], there[n], its[n], entries[n] = ids[i], there[i], its[i], entries[i]
       end
     end
-    looks = looks + #entries - n
-    if looks >= LOOKS then ending = 'b' end
-    if n == 0 then return ending == '' end
+    dead = dead + #entries - n
+    if dead >= LOOKS then ending = 'b' end
+    if n == 0 then return dead < LOOKS end
   end
   for i = 1, n do
     if bytes >= most_bytes then break end
@@ -277,18 +287,18 @@ local function take_from_lane(x, queue, type, most)
   for i = n, used + 1, -1 do call('LPUSH', lane, entries[i]) end
   leave_waiting(x, queue, type, used)
   use_room(type, used)
-  return ending == '' and not full()
+  return dead < LOOKS and not full()
 end
 
 -- The next entries of a lane that stand for jobs.
 local PIECE = 16
 local function look(lane)
-  while not lane.head and looks < LOOKS do
+  while not lane.head and dead < LOOKS do
     local entry = lane.items[lane.next]
     if entry then
       lane.head = entry
     else
-      local entries = call('LRANGE', lane.key, lane.read, lane.read + PIECE - 1)
+      local entries = call('LRANGE', lane.key, lane.read, lane.read + lane.piece - 1)
       if #entries == 0 then return end
       local ids = {}
       for i = 1, #entries do ids[i] = sub(entries[i], 9) end
@@ -302,41 +312,101 @@ local function look(lane)
         end
       end
       lane.read = lane.read + #entries
-      looks = looks + #entries - #lane.items
+      dead = dead + #entries - #lane.items
     end
   end
 end
-local function open(x, queue)
-  local lanes = {}
-  local all = call('HKEYS', P .. x .. 'lanes:' .. queue)
-  for _, type in ipairs(all) do
-    lanes[#lanes + 1] = {type = type, key = P .. x .. 'lane:' .. queue .. ':' .. type, items = {},
-      next = 1, read = 0, jobs = 0}
+-- Some of `names`, others each time.
+local function some_of(names, most)
+  local some, from = {}, now % #names
+  for i = 1, most do some[i] = names[(from + i) % #names + 1] end
+  return some
+end
+-- Types of a queue's lanes that this worker may take from now, and whether there may be more.
+local function find_types(lanes)
+  local there, all, partial = call('HLEN', lanes), nil, false
+  if own and #own < there then
+    all = {}
+    for from = 1, #own, LOOKS do
+      local counts = call('HMGET', lanes, unpack(own, from, math.min(#own, from + LOOKS - 1)))
+      for i, jobs in ipairs(counts) do
+        if jobs then all[#all + 1] = own[from + i - 1] end
+      end
+    end
+    looks = looks + math.floor(#own / PIECE)
+  elseif own or there <= LANES then
+    all = call('HKEYS', lanes)
+  else
+    all, partial = call('HRANDFIELD', lanes, LANES), true
   end
-  return {name = queue, lanes = lanes}
+  local found = {}
+  for _, type in ipairs(all) do
+    if (not own or is_own[type]) and has_room(type) then found[#found + 1] = type end
+  end
+  if #found > LANES then found, partial = some_of(found, LANES), true end
+  return found, partial
+end
+-- Lanes are a heap: the one with the oldest job is the first.
+local function sink(lanes, at)
+  local lane = lanes[at]
+  while true do
+    local child = 2 * at
+    if child > #lanes then break end
+    if child < #lanes and lanes[child + 1].head[5] < lanes[child].head[5] then child = child + 1 end
+    if lane.head[5] <= lanes[child].head[5] then break end
+    lanes[at], at = lanes[child], child
+  end
+  lanes[at] = lane
+end
+local function open(x, name)
+  local found, partial = find_types(P .. x .. 'lanes:' .. name)
+  local queue = {name = name, lanes = {}, heap = {}, partial = partial}
+  for i, type in ipairs(found) do
+    local lane = {type = type, key = P .. x .. 'lane:' .. name .. ':' .. type, items = {}, next = 1,
+      read = 0, jobs = 0, piece = #found > PIECE and 2 or PIECE}
+    look(lane)
+    queue.lanes[i] = lane
+    if lane.head then queue.heap[#queue.heap + 1] = lane end
+  end
+  for i = math.floor(#queue.heap / 2), 1, -1 do sink(queue.heap, i) end
+  looks = looks + math.max(1, #found)
+  return queue
 end
 -- The lane with the oldest job of a type that has room.
 local function oldest(queue)
-  local best
-  for _, lane in ipairs(queue.lanes) do
-    if has_room(lane.type) then
+  local heap = queue.heap
+  while #heap > 0 do
+    local lane = heap[1]
+    local ready = has_room(lane.type)
+    if ready and not lane.head then
       look(lane)
-      if lane.head and (not best or lane.head[5] < best.head[5]) then best = lane end
+      ready = lane.head ~= nil
+      if ready then
+        sink(heap, 1)
+        lane = heap[1]
+        ready = has_room(lane.type)
+      end
+    end
+    if ready then return lane end
+    local last = table.remove(heap)
+    if last ~= lane then
+      heap[1] = last
+      sink(heap, 1)
     end
   end
-  return best
 end
 
 -- From all queues in turn. A queue without a job for this worker keeps its place.
 local function take_in_turn(x, most)
   local turns = P .. x .. 'turns'
   local total, read, names = call('LLEN', turns), 0, {}
-  local ring, first, waiting = {}, 1, {}
-  while most > 0 and not full() and looks < LOOKS do
+  local all, ring, first, waiting, partial = {}, {}, 1, {}, false
+  while most > 0 and not full() and dead < LOOKS do
     local queue
-    if read < total then
+    if read < total and looks < most_looks then
       if read % PIECE == 0 then names = call('LRANGE', turns, read, read + PIECE - 1) end
       queue = open(x, names[read % PIECE + 1])
+      all[#all + 1] = queue
       read = read + 1
     elseif first <= #ring then
       queue = ring[first]
@@ -344,7 +414,6 @@ local function take_in_turn(x, most)
     else
       break
     end
-    looks = looks + #queue.lanes
     local lane = oldest(queue)
     if lane then
       local item = lane.head
@@ -354,41 +423,39 @@ local function take_in_turn(x, most)
       most = most - 1
       ring[#ring + 1] = queue
     else
+      partial = partial or queue.partial
       waiting[#waiting + 1] = queue
     end
   end
   call('LTRIM', turns, read, -1)
-  for _, its in ipairs({waiting, ring}) do
-    for _, queue in ipairs(its) do
-      for _, lane in ipairs(queue.lanes) do
-        -- Up to the next that is left, so that no call looks at the same dead entries again.
-        local left = lane.items[lane.next]
-        local used = left and left[4] - 1 or lane.read
-        if used > 0 then call('LTRIM', lane.key, used, -1) end
-        lane.items, lane.read = {}, 0  -- a queue may stand in the ring several times
-        if lane.jobs > 0 then
-          if leave_waiting(x, queue.name, lane.type, lane.jobs, true) then queue.empty = true end
-          lane.jobs = 0
-        end
+  for _, queue in ipairs(all) do
+    for _, lane in ipairs(queue.lanes) do
+      -- Up to the next that is left, so that no call looks at the same dead entries again.
+      local left = lane.items[lane.next]
+      local used = left and left[4] - 1 or lane.read
+      if used > 0 then call('LTRIM', lane.key, used, -1) end
+      if lane.jobs > 0 and leave_waiting(x, queue.name, lane.type, lane.jobs, true) then
+        queue.empty = true
       end
     end
   end
   local function put_back(command, queue)
     if not queue.empty then call(command, turns, queue.name) end
   end
-  if looks < LOOKS then
-    for i = #waiting, 1, -1 do put_back('LPUSH', waiting[i]) end
-  else
+  local stopped = dead >= LOOKS or (looks >= most_looks and read < total)
+  if stopped then
     for i = 1, #waiting do put_back('RPUSH', waiting[i]) end  -- others come first next time
-    if x == '' then ending = 'b' end
+  else
+    for i = #waiting, 1, -1 do put_back('LPUSH', waiting[i]) end
   end
+  if most > 0 and (dead >= LOOKS or (x == '' and (stopped or partial))) then ending = 'b' end
   for i = first, #ring do put_back('RPUSH', ring[i]) end
 end
 
--- Whether jobs wait that this worker can run: else it would look at all the others' for nothing.
+-- Whether jobs wait, no suspects, that this worker can run: else it would look at all the others' for nothing.
 local function finds_any()
-  if types == '' then return true end
-  for type in string.gmatch(types, '[^\n]+') do
+  if not own then return true end
+  for _, type in ipairs(own) do
     if has_room(type) and call('HEXISTS', P .. 'types', type) == 1 then return true end
   end
   return false
@@ -396,17 +463,19 @@ end
 
 local function take_some(x, most)
   local limit = #taken + most
+  looks, most_looks, dead = 0, x == 'x' and SUSPECT_LOOKS or LOOKS, 0
   while #taken < limit and not full() do
     local names = call('LRANGE', P .. x .. 'turns', 0, 1)
     if #names == 0 then return end
-    local lanes = #names == 1 and call('HKEYS', P .. x .. 'lanes:' .. names[1])
-    if not lanes or #lanes > 1 then
+    local lanes = P .. x .. 'lanes:' .. names[1]
+    if #names > 1 or call('HLEN', lanes) > 1 then
       if x == 'x' or finds_any() then take_in_turn(x, limit - #taken) end
       return
     end
-    if not has_room(lanes[1]) then return end
-    local room = rooms and rooms[lanes[1]] or limit
-    if not take_from_lane(x, names[1], lanes[1], math.min(limit - #taken, room)) then return end
+    local type = call('HKEYS', lanes)[1]
+    if (own and not is_own[type]) or not has_room(type) then return end
+    local room = rooms and rooms[type] or limit
+    if not take_from_lane(x, names[1], type, math.min(limit - #taken, room)) then return end
   end
 end
 
@@ -467,12 +536,34 @@ local function take_again()
   end
 end
 
+-- Types of suspects, of some of those that come next.
+local function suspect_types()
+  local found = {}
+  for _, queue in ipairs(call('LRANGE', P .. 'xturns', 0, PIECE - 1)) do
+    for _, type in ipairs(call('HRANDFIELD', P .. 'xlanes:' .. queue, PIECE)) do
+      found[type] = true
+    end
+  end
+  return found
+end
 local function wake_another()
   if call('EXISTS', P .. 'idle') == 0 then return end
   call('HDEL', P .. 'idle', INC)
-  local waiting, any = call('HKEYS', P .. 'types'), {}
-  for _, type in ipairs(waiting) do any[type] = true end
-  if #waiting > 0 then wake('', self, any) end
+  local suspects = total('suspect') > 0 and suspect_types() or {}
+  if not next(suspects) and call('EXISTS', P .. 'types') == 0 then return end
+  local known = {}  -- most have the same types
+  wake('', self, function(its)
+    if known[its] == nil then
+      known[its] = false
+      for type in string.gmatch(its, '[^\n]+') do
+        if suspects[type] or call('HEXISTS', P .. 'types', type) == 1 then
+          known[its] = true
+          break
+        end
+      end
+    end
+    return known[its]
+  end)
 end
 
 if want == 0 and settlements == 0 then wake_another() end  -- it was told of work that it leaves

@@ -54,25 +54,38 @@ local function has_room(queue)
   return true
 end
 
--- Whether a key counts no more whose job is gone. Of what nobody has forgotten yet it looks at a part.
+-- What P keys says of the keys asked for whose time has come: name -> id -> list and entry. Of what
+-- nobody has forgotten yet it looks at a part.
+local overdue
+local function find_overdue(now_ms)
+  local wanted, looks = {}, 4000
+  for _, name in ipairs(asked) do wanted[name] = true end
+  overdue = {}
+  local seconds = call('ZRANGEBYSCORE', P .. 'keys', '-inf', math.floor(now_ms / 1000), 'LIMIT', 0,
+    1000)
+  for _, second in ipairs(seconds) do
+    if looks <= 0 then break end
+    local list = P .. 'keys:' .. second
+    local entries = call('LRANGE', list, 0, looks - 1)
+    looks = looks - #entries
+    for _, entry in ipairs(entries) do
+      local ms, id, name = of_key(entry)
+      if wanted[name] and ms <= now_ms then
+        overdue[name] = overdue[name] or {}
+        overdue[name][id] = overdue[name][id] or {list, entry}
+      end
+    end
+  end
+end
+-- Whether a key counts no more whose job is gone.
 local ended = {}  -- by name, what P keys says of it: no more once another job has the key
 local function is_over(name, value)
-  local now_ms, looks = math.floor(now / 1000), 4000
+  local now_ms = math.floor(now / 1000)
   local expire = unpack_struct('>I8', value, 17)
   if expire > 0 then return expire <= now_ms end
-  for _, second in ipairs(call('ZRANGEBYSCORE', P .. 'keys', '-inf', math.floor(now_ms / 1000))) do
-    local list = P .. 'keys:' .. second
-    for _, entry in ipairs(call('LRANGE', list, 0, looks - 1)) do
-      local ms, id, its = of_key(entry)
-      if its == name and id == sub(value, 25) and ms <= now_ms then
-        ended[name] = {list, entry}
-        return true
-      end
-      looks = looks - 1
-    end
-    if looks <= 0 then return false end
-  end
-  return false
+  if not overdue then find_overdue(now_ms) end
+  ended[name] = (overdue[name] or {})[sub(value, 25)]
+  return ended[name] ~= nil
 end
 
 local new_ids, new_keys = {}, {}

@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <optional>
 #include <thread>
+#include <vector>
 
 #include <weft/base/clock.h>
 #include <weft/base/random.h>
@@ -119,15 +120,16 @@ std::optional<milliseconds> take_over() {
 
 TEST(Kills, WhatADeadWorkerRanRunsElsewhereWithinALeaseAndASecond) {
   constexpr milliseconds kWithin = Cluster::kLease + seconds(1);
-  constexpr int kRounds = 4;  // at most: other work on the machine only ever makes one slower
-  std::optional<milliseconds> best;
-  for (int i = 0; i < (kSanitized ? 1 : kRounds) && !HasFailure(); ++i) {
-    const auto took = take_over();
-    if (took && (!best || *took < *best)) best = took;
-    if (best && *best <= kWithin) break;
+  constexpr size_t kRounds = kSanitized ? 1 : 3;
+  std::vector<milliseconds> took;  // each is printed; one may be slow by other work on the machine
+  while (took.size() < kRounds) {
+    const auto round = take_over();
+    ASSERT_TRUE(round.has_value() && !HasFailure());
+    took.push_back(*round);
   }
-  ASSERT_TRUE(best.has_value());
-  if (!kSanitized) EXPECT_LE(*best, kWithin);
+  std::sort(took.begin(), took.end());
+  const milliseconds median = took[kRounds / 2];
+  if (!kSanitized) EXPECT_LE(median, kWithin);
 }
 
 TEST(Kills, WhatAWorkerTriesThatStoodStillForThreeLeasesIsRefused) {

@@ -90,7 +90,7 @@ class RedisSubject final : public Subject {
       name.erase(0, prefix.size());
       const bool stays = name == "layout" || name == "age" || name == "totals" ||
                          name == "workers" || name == "leases" || name == "idle" ||
-                         name.starts_with("took:") || name.starts_with("fate:");
+                         is_of_living(name) || goes_by_itself(prefix, name);
       if (!stays) left += " " + name;
     }
     return left;
@@ -113,6 +113,17 @@ class RedisSubject final : public Subject {
   }
 
  private:
+  // What the last take of a process got, as long as it has its lease.
+  bool is_of_living(const std::string& name) const {
+    for (size_t process = 0; process < kProcesses; ++process) {
+      if (name == "took:" + to_hex(incarnation(process))) return true;
+    }
+    return false;
+  }
+  bool goes_by_itself(const std::string& prefix, const std::string& name) {
+    return name.starts_with("fate:") && std::stoll(redis_.command({"TTL", prefix + name})) > 0;
+  }
+
   RedisProcess& redis_;
   const std::string prefix_;
   std::array<std::unique_ptr<TcpProxy>, kProcesses> proxies_;

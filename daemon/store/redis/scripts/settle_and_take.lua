@@ -346,14 +346,14 @@ local function find_types(lanes)
   if #found > LANES then found, partial = some_of(found, LANES), true end
   return found, partial
 end
--- Lanes are a heap: the one with the oldest job is the first.
+-- Lanes are a heap: the one whose next entry is the oldest, be it of a job or not, is the first.
 local function sink(lanes, at)
   local lane = lanes[at]
   while true do
     local child = 2 * at
     if child > #lanes then break end
-    if child < #lanes and lanes[child + 1].head[5] < lanes[child].head[5] then child = child + 1 end
-    if lane.head[5] <= lanes[child].head[5] then break end
+    if child < #lanes and lanes[child + 1].age < lanes[child].age then child = child + 1 end
+    if lane.age <= lanes[child].age then break end
     lanes[at], at = lanes[child], child
   end
   lanes[at] = lane
@@ -364,9 +364,12 @@ local function open(x, name)
   for i, type in ipairs(found) do
     local lane = {type = type, key = P .. x .. 'lane:' .. name .. ':' .. type, items = {}, next = 1,
       read = 0, jobs = 0, piece = #found > PIECE and 2 or PIECE}
-    look(lane)
+    local entry = call('LINDEX', lane.key, 0)
     queue.lanes[i] = lane
-    if lane.head then queue.heap[#queue.heap + 1] = lane end
+    if entry then
+      lane.age = unpack_struct('>I8', entry)
+      queue.heap[#queue.heap + 1] = lane
+    end
   end
   for i = math.floor(#queue.heap / 2), 1, -1 do sink(queue.heap, i) end
   looks = looks + math.max(1, #found)
@@ -378,21 +381,16 @@ local function oldest(queue)
   while #heap > 0 do
     local lane = heap[1]
     local ready = has_room(lane.type)
-    if ready and not lane.head then
-      look(lane)
-      ready = lane.head ~= nil
-      if ready then
-        sink(heap, 1)
-        lane = heap[1]
-        ready = has_room(lane.type)
-      end
-    end
-    if ready then return lane end
-    local last = table.remove(heap)
-    if last ~= lane then
+    if ready and lane.head then return lane end
+    if ready then look(lane) end
+    if ready and lane.head then
+      lane.age = lane.head[5]
+    else
+      local last = table.remove(heap)
+      if last == lane then return end
       heap[1] = last
-      sink(heap, 1)
     end
+    sink(heap, 1)
   end
 end
 
@@ -467,12 +465,12 @@ local function take_some(x, most)
   while #taken < limit and not full() do
     local names = call('LRANGE', P .. x .. 'turns', 0, 1)
     if #names == 0 then return end
-    local lanes = P .. x .. 'lanes:' .. names[1]
-    if #names > 1 or call('HLEN', lanes) > 1 then
+    local lanes = #names == 1 and call('HRANDFIELD', P .. x .. 'lanes:' .. names[1], 2)
+    if not lanes or #lanes > 1 then
       if x == 'x' or finds_any() then take_in_turn(x, limit - #taken) end
       return
     end
-    local type = call('HKEYS', lanes)[1]
+    local type = lanes[1]
     if (own and not is_own[type]) or not has_room(type) then return end
     local room = rooms and rooms[type] or limit
     if not take_from_lane(x, names[1], type, math.min(limit - #taken, room)) then return end

@@ -1,6 +1,11 @@
 // One function a verb.
 #include "tests/differential/calls.h"
 
+#include <gtest/gtest.h>
+
+#include <optional>
+#include <utility>
+
 namespace weft::testing {
 namespace {
 
@@ -30,9 +35,11 @@ Task<Answer> ask_submit(Subject& subject, size_t process, std::vector<v1::JobSpe
   co_return answer;
 }
 
-Task<Answer> ask_settle_and_take(Subject& subject, size_t process, std::vector<SettleCall> settles,
-                                 size_t max_jobs, std::vector<TypeRoom> type_room,
-                                 std::string only_type) {
+namespace {
+
+Task<Answer> settle_and_take(Subject& subject, size_t process, std::vector<SettleCall> settles,
+                             size_t max_jobs, std::vector<TypeRoom> type_room,
+                             std::string only_type, std::optional<std::string> cancel_reason) {
   std::vector<Settlement> settlements;
   std::vector<std::string> ids;
   for (SettleCall& settle : settles) {
@@ -52,17 +59,40 @@ Task<Answer> ask_settle_and_take(Subject& subject, size_t process, std::vector<S
     std::erase_if(request.type_room, [&](const TypeRoom& room) { return room.type != only_type; });
     request.type_room.push_back({only_type == "even" ? "odd" : "even", 0});
   }
-  const auto taken =
-      co_await subject.store(process).settle_and_take(std::move(settlements), request);
+  auto taken = co_await subject.store(process).settle_and_take(std::move(settlements), request);
   Answer answer;
   answer.add(taken.status());
   if (!taken.ok()) co_return answer;
   answer.append(to_answer(taken->settled, ids));
-  for (const v1::Job& job : taken->jobs) {
+  for (v1::Job& job : taken->jobs) {
+    if (cancel_reason) {
+      Store& store = subject.store(process);
+      const auto cancelled = co_await store.cancel(job.spec().id(), *cancel_reason);
+      auto now = co_await store.get(job.spec().id(), true);
+      EXPECT_TRUE(cancelled.ok() && now.ok()) << cancelled.status() << now.status();
+      if (now.ok()) job = *std::move(now);
+    }
     answer.add(" took ").add(job);
     answer.taken.emplace_back(job.spec().id(), job.attempt());
   }
   co_return answer;
+}
+
+}  // namespace
+
+Task<Answer> ask_settle_and_take(Subject& subject, size_t process, std::vector<SettleCall> settles,
+                                 size_t max_jobs, std::vector<TypeRoom> type_room,
+                                 std::string only_type) {
+  return settle_and_take(subject, process, std::move(settles), max_jobs, std::move(type_room),
+                         std::move(only_type), std::nullopt);
+}
+
+Task<Answer> ask_settle_take_and_cancel(Subject& subject, size_t process,
+                                        std::vector<SettleCall> settles, size_t max_jobs,
+                                        std::vector<TypeRoom> type_room, std::string only_type,
+                                        std::string reason) {
+  return settle_and_take(subject, process, std::move(settles), max_jobs, std::move(type_room),
+                         std::move(only_type), std::move(reason));
 }
 
 Task<Answer> ask_lose_lease(Subject& subject, size_t process, std::vector<Claim> claims) {

@@ -57,6 +57,11 @@ Task<Answer> ask_submit(Subject& subject, size_t process, std::vector<v1::JobSpe
 Task<Answer> ask_settle_and_take(Subject& subject, size_t process, std::vector<SettleCall> settles,
                                  size_t max_jobs, std::vector<TypeRoom> type_room,
                                  std::string only_type);
+// Also cancels what it takes, and answers with the jobs as they are then.
+Task<Answer> ask_settle_take_and_cancel(Subject& subject, size_t process,
+                                        std::vector<SettleCall> settles, size_t max_jobs,
+                                        std::vector<TypeRoom> type_room, std::string only_type,
+                                        std::string reason);
 // `claims`: what it runs.
 Task<Answer> ask_lose_lease(Subject& subject, size_t process, std::vector<Claim> claims);
 Task<Answer> ask_release(Subject& subject, size_t process, std::vector<Claim> claims);

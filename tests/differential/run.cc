@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <set>
+#include <utility>
 
 #include <weft/runtime/event_loop.h>
 #include <weft/runtime/sleep.h>
@@ -148,17 +150,39 @@ class Run {
     co_await sleep_for(kMoment);
   }
 
+  static Task<std::set<std::string>> list_running(Store& store) {
+    const auto page = co_await store.list({.states = {v1::JOB_STATE_RUNNING}}, "", kAllJobs);
+    EXPECT_TRUE(page.ok()) << page.status();
+    std::set<std::string> ids;
+    if (!page.ok()) co_return ids;
+    for (const v1::Job& job : page->jobs) ids.insert(job.spec().id());
+    co_return ids;
+  }
+
   // Asks without an answer. What is returned is what will be answered when it is asked again.
   static Task<std::vector<Answer>> ask_unheard(Subject& subject, const Operation& operation,
                                                const Call& call) {
     const size_t process = operation.process;
     if (subject.lose_next_reply(process)) {
+      Store& other = subject.store((process + 1) % kProcesses);
+      const std::set<std::string> before = co_await list_running(other);
       co_await call.ask(subject, process);
       subject.keep_replies(process);
+      if (!call.cancel_reason) co_return std::vector<Answer>();
+      const std::set<std::string> running = co_await list_running(other);
+      for (const std::string& id : running) {
+        if (before.contains(id)) continue;
+        const auto cancelled = co_await other.cancel(id, *call.cancel_reason);
+        EXPECT_TRUE(cancelled.ok()) << cancelled.status();
+      }
       co_return std::vector<Answer>();
     }
     const Call::Ask& how = call.ask_unheard ? call.ask_unheard : call.ask;
     co_await how(subject, process);
+    if (call.ask_cancelled) {
+      Answer answer = co_await call.ask_cancelled(subject, process);
+      co_return std::vector<Answer>{std::move(answer)};
+    }
     if (call.repeats_answer) co_return co_await ask(subject, operation, call);
     co_return std::vector<Answer>();
   }

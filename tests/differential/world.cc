@@ -243,6 +243,14 @@ Call World::draw_settle_and_take(Random& random, const Operation& operation) con
     return ask_settle_and_take(s, p, settles, 0, room, type);
   };
   call.repeats_answer = true;
+  if (operation.fault == Operation::Fault::kReplyLost && random.below(3) == 0) {
+    const std::string reason = random.below(2) == 0 ? "" : "reason " + number_text(random.below(9));
+    call.text += ", which another cancels '" + reason + "'";
+    call.cancel_reason = reason;
+    call.ask_cancelled = [=](Subject& s, size_t p) {
+      return ask_settle_take_and_cancel(s, p, settles, max_jobs, room, type, reason);
+    };
+  }
   return call;
 }
 

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -32,7 +33,11 @@ class Call {
   // one process, or what would have followed the first answer. Empty: as ask.
   Ask ask_unheard;
   bool repeats_answer = false;  // asked again it gives what it gave when it was asked first
-  int64_t wait_ns = 0;          // time that passes instead
+  // Between the two another process cancels what the first has taken, with that reason; where there
+  // is but one process, this comes to the same.
+  std::optional<std::string> cancel_reason;
+  Ask ask_cancelled;
+  int64_t wait_ns = 0;  // time that passes instead
 };
 
 class World {

@@ -12,14 +12,10 @@
 #include <utility>
 #include <vector>
 
+#include <weft/base/limits.h>
+
 namespace weft::handlers {
 namespace {
-
-constexpr size_t kLookupsAtOnce = 16;
-constexpr size_t kLookupsWaiting = 1000;
-constexpr size_t kAnswersKept = 1000;
-constexpr int64_t kAnswerNs = 60'000'000'000;
-constexpr int64_t kFailureNs = 5'000'000'000;  // a dead name must not take a thread for each job
 
 Status unresolved(const std::string& host, std::string_view why) {
   return make_status(StatusCode::kUnavailable,
@@ -77,7 +73,7 @@ Task<StatusOr<std::string>> HttpResolver::resolve(std::string host) {
   std::shared_ptr<Lookup> lookup;
   if (const auto found = lookups_.find(host); found != lookups_.end()) {
     lookup = found->second;
-  } else if (waiting_.size() < kLookupsWaiting) {
+  } else if (waiting_.size() < limits::kHttpLookupsWaiting) {
     lookup = std::make_shared<Lookup>();
     lookups_.emplace(host, lookup);
     waiting_.push_back(host);
@@ -90,7 +86,7 @@ Task<StatusOr<std::string>> HttpResolver::resolve(std::string host) {
 }
 
 void HttpResolver::start_lookups() {
-  while (running_ < kLookupsAtOnce && !waiting_.empty()) {
+  while (running_ < limits::kHttpLookups && !waiting_.empty()) {
     const std::string host = std::move(waiting_.front());
     waiting_.pop_front();
     const auto lookup = lookups_.find(host);
@@ -128,9 +124,9 @@ void HttpResolver::on_events(uint32_t) {
   }
   for (auto& [host, addresses] : ended) {
     --running_;
-    if (answers_.size() >= kAnswersKept) answers_.clear();
-    const int64_t kept_ns = addresses.ok() ? kAnswerNs : kFailureNs;
-    answers_[host] = {addresses, EventLoop::current()->now_ns() + kept_ns};
+    if (answers_.size() >= limits::kHttpAnswersKept) answers_.clear();
+    const int64_t kept_ms = addresses.ok() ? limits::kHttpAnswerMs : limits::kHttpNoAnswerMs;
+    answers_[host] = {addresses, EventLoop::current()->now_ns() + kept_ms * 1'000'000};
     const auto lookup = lookups_.find(host);
     lookup->second->addresses = std::move(addresses);
     lookup->second->done.set();

@@ -26,7 +26,6 @@
 #include <weft/runtime/task_group.h>
 
 #include "daemon/rpc/call_domain.h"
-#include "daemon/rpc/rpc_limits.h"
 #include "daemon/rpc/status_map.h"
 
 namespace weft {

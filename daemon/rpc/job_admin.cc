@@ -3,10 +3,10 @@
 #include <utility>
 
 #include <weft/base/id.h>
+#include <weft/base/limits.h>
 
 #include "daemon/rpc/job_service.h"
 #include "daemon/rpc/page_token.h"
-#include "daemon/rpc/rpc_limits.h"
 
 namespace weft {
 namespace {

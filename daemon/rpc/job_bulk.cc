@@ -5,12 +5,12 @@
 // Answers that are ready together go down as one message.
 #include <utility>
 
+#include <weft/base/limits.h>
 #include <weft/runtime/channel.h>
 #include <weft/runtime/event.h>
 #include <weft/runtime/task_group.h>
 
 #include "daemon/rpc/job_service.h"
-#include "daemon/rpc/rpc_limits.h"
 
 namespace weft {
 namespace {

@@ -7,6 +7,7 @@
 #include <memory>
 #include <thread>
 
+#include <weft/base/limits.h>
 #include <weft/runtime/task_group.h>
 
 #include "tests/handlers/http_bed.h"
@@ -127,7 +128,7 @@ class Names {
 };
 
 HTTP_TEST(HttpClient, DeadNamesHoldNeitherPlacesNorTheLookupsOfOthers) {
-  constexpr size_t kDead = 15;  // one of the lookups at once is left
+  constexpr size_t kDead = limits::kHttpLookups - 1;  // one of the lookups at once is left
   const auto names = std::make_shared<Names>();
   auto body = [&](HttpServer& server) -> Task<void> {
     HttpClient client({.connections = 1, .look_up = [names](const std::string& host) {

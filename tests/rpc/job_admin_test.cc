@@ -4,7 +4,6 @@
 
 #include <set>
 
-#include "daemon/rpc/rpc_limits.h"
 #include "tests/rpc/job_service_bed.h"
 #include "tests/support/store_wrapper.h"
 

@@ -5,7 +5,6 @@
 
 #include <weft/base/random.h>
 
-#include "daemon/rpc/rpc_limits.h"
 #include "tests/rpc/gated_store.h"
 #include "tests/rpc/job_service_bed.h"
 

@@ -53,7 +53,10 @@ class SubmitStreamTest : public JobServiceBed {
   explicit SubmitStreamTest(RpcServerOptions server = {})
       : SubmitStreamTest(std::move(server), std::make_shared<GatedStore*>()) {}
   ~SubmitStreamTest() override { open_gate(); }
+  // Once: after a stop the store may be gone.
   void open_gate() {
+    if (opened_) return;
+    opened_ = true;
     on_loop([this] { store().gate.set(); });
   }
   GatedStore& store() { return **store_; }
@@ -72,6 +75,7 @@ class SubmitStreamTest : public JobServiceBed {
                            }}),
         store_(store) {}
   std::shared_ptr<GatedStore*> store_;
+  bool opened_ = false;
 };
 
 TEST_F(SubmitStreamTest, ManyMessagesAreWithTheStoreAtOnceAndAllAreAnswered) {

@@ -56,9 +56,11 @@ class JobServiceBed : public ::testing::Test {
 
   template <typename F>
   std::invoke_result_t<F> on_loop(F function) {
-    std::packaged_task<std::invoke_result_t<F>()> task(std::move(function));
-    auto result = task.get_future();
-    loop_->post(*new FunctionMail([&task] { task(); }));
+    // Shared: the result is here before the other thread is out of the task.
+    auto task =
+        std::make_shared<std::packaged_task<std::invoke_result_t<F>()>>(std::move(function));
+    auto result = task->get_future();
+    loop_->post(*new FunctionMail([task] { (*task)(); }));
     return result.get();
   }
   // Returns when `condition`, asked on the loop thread again and again, holds. False: not within a

@@ -62,9 +62,11 @@ class TestServer {
   // Runs `function` on the loop thread and returns what it does.
   template <typename F>
   auto on_loop(F function) {
-    std::packaged_task<std::invoke_result_t<F>()> task(std::move(function));
-    auto result = task.get_future();
-    post([&task] { task(); });
+    // Shared: the result is here before the other thread is out of the task.
+    auto task =
+        std::make_shared<std::packaged_task<std::invoke_result_t<F>()>>(std::move(function));
+    auto result = task->get_future();
+    post([task] { (*task)(); });
     return result.get();
   }
   RpcServerStats stats() {

@@ -294,6 +294,28 @@ TEST(RedisLanes, OfSuspectsThatAreLeftWakeWhoRunsTheirJobs) {
   });
 }
 
+// A worker takes one suspect at a time, however much room it has.
+TEST(RedisLanes, OfSuspectsThatAWorkerWithRoomLeavesWakeAnother) {
+  RedisProcess redis;
+  with_store(redis.unix_url(), quiet(), [&](Harness& h) -> Task<void> {
+    std::vector<v1::JobSpec> specs(2, make_spec("q", "it"));
+    co_await submit_all(h, std::move(specs));
+    for (const std::string name : {"turns", "lanes:q", "lane:q:it"}) {
+      redis.command({"RENAME", "{weft:00}:" + name, "{weft:00}:x" + name});
+    }
+    redis.command({"DEL", "{weft:00}:types"});
+    std::string totals(64, '\0');
+    totals[7] = 2;
+    totals[55] = 2;
+    redis.command({"SET", "{weft:00}:totals", totals});
+    const std::string idle = "{weft:00}:idle";
+    redis.command({"HSET", idle, "another", "\nit\n"});
+    const std::vector<v1::Job> one = co_await take_of(h, 8, {"it"});
+    EXPECT_EQ(one.size(), 1u);
+    EXPECT_EQ(redis.command({"HEXISTS", idle, "another"}), "0");
+  });
+}
+
 // `done` begins with jobs that are gone.
 TEST(RedisLanes, OfEndedJobsAreTrimmedAPieceAtATime) {
   constexpr size_t kGone = 5 * limits::kRedisScan;

@@ -333,12 +333,12 @@ local function find_types(lanes)
         if jobs then all[#all + 1] = own[from + i - 1] end
       end
     end
-    looks = looks + math.floor(#own / PIECE)
   elseif own or there <= LANES then
     all = call('HKEYS', lanes)
   else
     all, partial = call('HRANDFIELD', lanes, LANES), true
   end
+  looks = looks + math.max(1, math.ceil((own and #own < there and #own or #all) / PIECE))
   local found = {}
   for _, type in ipairs(all) do
     if (not own or is_own[type]) and has_room(type) then found[#found + 1] = type end
@@ -372,7 +372,7 @@ local function open(x, name)
     end
   end
   for i = math.floor(#queue.heap / 2), 1, -1 do sink(queue.heap, i) end
-  looks = looks + math.max(1, #found)
+  looks = looks + #found
   return queue
 end
 -- The lane with the oldest job of a type that has room.
@@ -577,10 +577,12 @@ if want > 0 then
     ending = 'o'
   else
     if ARGV[10] == '1' and total('suspect') > 0 then take_some('x', 1) end
+    local has_suspect = #taken > 0
     if total('queued') > total('suspect') then take_some('', want - #taken) end
     if #taken > 0 then start_taken() end
     if full() and total('queued') > 0 then ending = 'b' end
     if #taken < want and (ending == '' or #taken == 0) then
+      if has_suspect and total('suspect') > 0 then wake_another() end  -- it takes no second one
       call('HSET', P .. 'idle', INC, types)
     else
       wake_another()

@@ -88,14 +88,19 @@ void on_a_line(Registry registry, std::function<Task<void>(Line&)> body) {
   EXPECT_EQ(live_frames() - frames_before, 0);
 }
 
-TEST(RedisWorker, ALazyStreamComputesNoMoreThanItsWindowBeyondWhatIsReadElsewhere) {
-  static uint64_t computed;
+uint64_t computed = 0;  // values of "endless"
+// A job type that counts for ever.
+Registry with_endless() {
   computed = 0;
   auto endless = [](Job) -> Stream<std::string> {
     for (;;) co_yield std::to_string(++computed);
   };
   Registry registry;
   registry.add("endless", make_handler(endless));
+  return registry;
+}
+
+TEST(RedisWorker, ALazyStreamComputesNoMoreThanItsWindowBeyondWhatIsReadElsewhere) {
   auto body = [](Line& line) -> Task<void> {
     const std::string id = co_await line.submit("endless", v1::STREAM_POLICY_PAUSE);
     auto reader = co_await line.front.attach(id, 10);
@@ -112,18 +117,11 @@ TEST(RedisWorker, ALazyStreamComputesNoMoreThanItsWindowBeyondWhatIsReadElsewher
     EXPECT_EQ(rest.finished->state(), v1::JOB_STATE_CANCELLED);
     EXPECT_EQ(rest.finished->outcome().error_message(), "enough");
   };
-  on_a_line(std::move(registry), body);
+  on_a_line(with_endless(), body);
 }
 
 // They were on their way when the job began again.
 TEST(RedisWorker, NewsOfReadersOfAnotherAttemptCountNothing) {
-  static uint64_t computed;
-  computed = 0;
-  auto endless = [](Job) -> Stream<std::string> {
-    for (;;) co_yield std::to_string(++computed);
-  };
-  Registry registry;
-  registry.add("endless", make_handler(endless));
   auto body = [](Line& line) -> Task<void> {
     const std::string id = co_await line.submit("endless", v1::STREAM_POLICY_PAUSE);
     auto reader = co_await line.front.attach(id, 10);
@@ -149,7 +147,7 @@ TEST(RedisWorker, NewsOfReadersOfAnotherAttemptCountNothing) {
     const auto cancelled = co_await line.front.store->cancel(id, "enough");
     EXPECT_TRUE(cancelled.ok());
   };
-  on_a_line(std::move(registry), body);
+  on_a_line(with_endless(), body);
 }
 
 // What is sent through any process comes in one order, and once.

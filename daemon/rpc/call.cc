@@ -48,13 +48,16 @@ void Call::ask_finish(grpc::Status status) {
 
 void Call::on_arrive(bool ok) {
   if (!ok) {  // the server shuts down: no call came, so there is no done completion either
+    CallDomain& domain = domain_;
     delete this;
+    domain.count_answered();
     return;
   }
   arrived_ = true;
   held_bytes_ = request_bytes();
   const Status room = domain_.count_arrival(held_bytes_);
   if (domain_.accepting()) method_.post_acceptor();
+  domain_.count_answered();
   if (room.ok()) {
     domain_.loop().post(arrive_mail_);  // the arrive reference becomes the handler's
     return;
@@ -130,11 +133,16 @@ Status CallDomain::hold(size_t bytes) {
 
 void CallDomain::count_end(size_t bytes) {
   let_go(bytes);
-  // Sequentially consistent with wait_until_empty(): either it sees zero or this sees that it
-  // waits.
-  if (live_.fetch_sub(1) == 1 && !accepting_.load() && !empty_posted_.exchange(true)) {
-    loop_.post(empty_mail_);
-  }
+  if (live_.fetch_sub(1) == 1) tell_waiter();
+}
+
+void CallDomain::count_answered() {
+  if (acceptors_.fetch_sub(1) == 1) tell_waiter();
+}
+
+// Sequentially consistent with the waits: either they see zero or this sees that they wait.
+void CallDomain::tell_waiter() {
+  if (!accepting_.load() && !empty_posted_.exchange(true)) loop_.post(empty_mail_);
 }
 
 std::vector<FinishedCalls> CallDomain::finished() const {
@@ -185,6 +193,13 @@ void CallDomain::cancel_streams() {
 
 Task<void> CallDomain::wait_until_empty() {
   while (live() > 0) {
+    empty_.reset();
+    co_await empty_.wait();
+  }
+}
+
+Task<void> CallDomain::wait_until_closed() {
+  while (acceptors_.load() > 0 || live() > 0) {
     empty_.reset();
     co_await empty_.wait();
   }

@@ -118,6 +118,10 @@ class CallDomain {
   void set_queue(grpc::ServerCompletionQueue* queue) { queue_ = queue; }
   grpc::ServerCompletionQueue* queue() { return queue_; }
 
+  // Thread: any. gRPC was asked for one more call.
+  void count_acceptor() { acceptors_.fetch_add(1); }
+  // Thread: rpc. It has answered: with a call, counted as arrived before this, or with none.
+  void count_answered();
   // Thread: rpc. A call has arrived with so many bytes. Not OK: it is too much.
   Status count_arrival(size_t request_bytes);
   // Thread: any. An arrived call is over, and the memory of so many bytes is going.
@@ -147,10 +151,14 @@ class CallDomain {
   bool streams_cancelled() const { return streams_cancelled_; }
   // Returns when no call is left. Only after stop_accepting().
   Task<void> wait_until_empty();
+  // The same, when none can come any more either: gRPC has answered every acceptor, and also what
+  // it had on its way to the rpc thread is over. Only after gRPC's server was shut down.
+  Task<void> wait_until_closed();
   // Returns when no mail of this object is under way. Only after the rpc thread has ended.
   Task<void> wait_for_mail();
 
  private:
+  void tell_waiter();
   void deliver_empty();
 
   EventLoop& loop_;
@@ -159,6 +167,7 @@ class CallDomain {
   const size_t max_bytes_;
   grpc::ServerCompletionQueue* queue_ = nullptr;
   std::atomic<bool> accepting_{true};
+  std::atomic<size_t> acceptors_{0};
   std::atomic<size_t> live_{0};
   std::atomic<size_t> held_bytes_{0};
   std::atomic<uint64_t> arrived_{0};

@@ -49,6 +49,7 @@ class Method final : public MethodBase {
   void post_acceptor() override {
     C* call = new C(*this, domain_);  // deletes itself at its last reference
     call->prepare();
+    domain_.count_acceptor();
     accept_(*call, domain_.queue(), call->arrive_tag_.get());
   }
 

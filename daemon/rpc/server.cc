@@ -133,7 +133,8 @@ Task<void> RpcServer::shutdown(std::chrono::milliseconds grace) {
     connections_.shut_all();
     co_await stop.done();
   }
-  co_await domain_.wait_until_empty();  // none came in between, or it is over too
+  // A call that came last may be in the queue still, unseen by the rpc thread.
+  co_await domain_.wait_until_closed();
   queue_->Shutdown();
   rpc_thread_.join();
   co_await domain_.wait_for_mail();

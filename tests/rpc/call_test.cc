@@ -8,6 +8,7 @@
 #include <weft/runtime/sleep.h>
 
 #include "tests/rpc/test_server.h"
+#include "tests/support/coro_test.h"
 
 namespace weft::testing {
 namespace {
@@ -55,6 +56,36 @@ Task<void> answer_with_id(GetCall& call) {
   job.mutable_spec()->set_id(call.request().id());
   call.finish(std::move(job));
   co_return;
+}
+
+// What gRPC has answered may be on its way to the rpc thread when no call is known yet.
+CORO_TEST(CallDomain, IsClosedOnceEveryAcceptorHasAnsweredAndNoCallIsLeft) {
+  auto body = [](TaskGroup& group) -> Task<void> {
+    CallDomain domain(*EventLoop::current(), group, 10, 1000);
+    bool closed = false;
+    domain.count_acceptor();
+    domain.count_acceptor();
+    domain.stop_accepting();
+    auto wait = [&]() -> Task<void> {
+      co_await domain.wait_until_empty();
+      co_await domain.wait_until_closed();
+      closed = true;
+    };
+    group.start([&] { return wait(); });
+    co_await sleep_for(std::chrono::milliseconds(1));
+    EXPECT_FALSE(closed);
+    domain.count_answered();
+    const Status room = domain.count_arrival(7);
+    EXPECT_TRUE(room.ok());
+    domain.count_answered();
+    co_await sleep_for(std::chrono::milliseconds(1));
+    EXPECT_FALSE(closed);
+    domain.count_end(7);
+    co_await sleep_for(std::chrono::milliseconds(1));
+    EXPECT_TRUE(closed);
+    co_await domain.wait_for_mail();
+  };
+  co_await with_group(body);
 }
 
 TEST(UnaryCall, AnswersWithTheHandlersMessage) {

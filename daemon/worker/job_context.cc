@@ -105,27 +105,34 @@ Task<Status> JobContext::load_sends() {
   Task<StatusOr<std::vector<StoredSend>>> read = host_.store.read_sends(token_.job_id, 0);
   StatusOr<std::vector<StoredSend>> sends = co_await read;
   if (!sends.ok()) co_return sends.status();
-  // What came while the store was read is newer than what was read, or the same.
-  Ring<StoredSend> arrived;
-  while (!inbox_.empty()) arrived.push_back(inbox_.pop_front());
-  uint64_t newest = 0;
-  for (StoredSend& send : *sends) {
-    newest = send.number;
-    inbox_.push_back(std::move(send));
-  }
-  while (!arrived.empty()) {
-    StoredSend send = arrived.pop_front();
-    if (send.number > newest) inbox_.push_back(std::move(send));
-  }
-  newest_send_ = std::max(newest_send_, newest);
+  add_stored_sends(*sends);
   co_return absl::OkStatus();
 }
 
 void JobContext::on_send(uint64_t number, const std::string& value) {
   if (number <= newest_send_) return;
-  newest_send_ = number;
-  inbox_.push_back(StoredSend(number, value));
+  ahead_.emplace(number, value);
+  take_what_follows();
+}
+
+void JobContext::add_stored_sends(const std::vector<StoredSend>& sends) {
+  for (const StoredSend& send : sends) {
+    if (send.number <= newest_send_) continue;
+    newest_send_ = send.number;
+    inbox_.push_back(send);
+  }
+  ahead_.erase(ahead_.begin(), ahead_.upper_bound(newest_send_));
+  take_what_follows();
   send_came_.notify_all();
+}
+
+void JobContext::take_what_follows() {
+  while (!ahead_.empty() && ahead_.begin()->first == newest_send_ + 1) {
+    auto next = ahead_.extract(ahead_.begin());
+    newest_send_ = next.key();
+    inbox_.push_back(StoredSend(next.key(), std::move(next.mapped())));
+    send_came_.notify_all();
+  }
 }
 
 std::optional<std::string> JobContext::take_send() {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -86,8 +87,13 @@ class JobContext : public ListNode<JobContext> {
 
   // Puts sends that were stored earlier into the inbox. Errors: as StreamStore::read_sends.
   Task<Status> load_sends();
+  // In any order: news of another process's sends and the answers to one's own overtake each other.
   void on_send(uint64_t number, const std::string& value);
+  // What the log has next after newest_send(), which may begin later: the oldest are not kept.
+  void add_stored_sends(const std::vector<StoredSend>& sends);
+  // All up to here have come.
   uint64_t newest_send() const { return newest_send_; }
+  bool sends_missing() const { return !ahead_.empty(); }
   bool has_sends() const { return !inbox_.empty(); }
   std::optional<std::string> take_send();
   Task<std::optional<std::string>> receive();
@@ -98,6 +104,7 @@ class JobContext : public ListNode<JobContext> {
 
   // Set by whoever may know of sends that are in the store already.
   bool sends_stored = false;
+  bool looks_for_sends = false;
   bool handler_ended = false;  // its children may be on their way out yet
   std::string cancel_reason;   // as the user gave it
   std::string result;
@@ -109,6 +116,7 @@ class JobContext : public ListNode<JobContext> {
 
  private:
   bool stands_for_a_task(Beside beside) const;
+  void take_what_follows();
   void give_slot_back();
   Task<void> take_slot_again();
 
@@ -125,6 +133,9 @@ class JobContext : public ListNode<JobContext> {
   Event slot_back_;
   Ring<StoredSend> inbox_;
   uint64_t newest_send_ = 0;
+  // Those that wait for one before them. No more than limits::kUnconsumedSends: the store takes no
+  // others.
+  std::map<uint64_t, std::string> ahead_;
   Event send_came_;
   std::optional<v1::Progress> progress_;
 };

@@ -267,7 +267,11 @@ void WorkerEngine::Impl::on_send(const std::string& job_id, uint64_t number,
                                  const std::string& value) {
   const auto found = running_.find(to_absl(job_id));
   if (found != running_.end()) {
-    found->second->on_send(number, value);
+    JobContext& context = *found->second;
+    context.on_send(number, value);
+    if (context.sends_missing() && !std::exchange(context.looks_for_sends, true)) {
+      group_->start([this](Token token) { return look_at(std::move(token)); }, context.token());
+    }
   } else if (taking_) {
     early_sends_.emplace(job_id);
   }
@@ -324,7 +328,9 @@ Task<void> WorkerEngine::Impl::look_at(Token token) {
   const StatusOr<v1::Job> job = co_await get;
   JobContext* context = find(token);
   // While the store is unavailable there is nothing to learn, and more news to miss.
-  if (context == nullptr || (!job.ok() && job.status().code() != StatusCode::kNotFound)) co_return;
+  if (context == nullptr) co_return;
+  context->looks_for_sends = false;
+  if (!job.ok() && job.status().code() != StatusCode::kNotFound) co_return;
   if (!job.ok() || job->state() != v1::JOB_STATE_RUNNING || job->attempt() != token.attempt) {
     spdlog::warn("job {} is another's now: it is cancelled here", token.job_id);
     lose(*context);
@@ -337,7 +343,7 @@ Task<void> WorkerEngine::Impl::look_at(Token token) {
   const StatusOr<std::vector<StoredSend>> sends = co_await read;
   context = find(token);
   if (context == nullptr || !sends.ok()) co_return;
-  for (const StoredSend& send : *sends) context->on_send(send.number, send.value);
+  context->add_stored_sends(*sends);
 }
 
 void WorkerEngine::Impl::lose(JobContext& context) {

@@ -150,17 +150,22 @@ TEST(RedisWorker, NewsOfReadersOfAnotherAttemptCountNothing) {
   on_a_line(with_endless(), body);
 }
 
-// What is sent through any process comes in one order, and once.
-TEST(RedisWorker, SendsThroughSeveralProcessesComeOnceAndInOrder) {
+// A job type that yields what it is sent, up to "end". A yield takes the next value that is there.
+Registry with_echo() {
   auto echo = [](Job job) -> Stream<std::string> {
-    for (;;) {
-      std::optional<std::string> value = co_await job.receive();
-      if (!value || *value == "end") co_return;
-      co_yield *value;
+    std::optional<std::string> value = co_await job.receive();
+    while (value && *value != "end") {
+      value = co_yield *value;
+      if (!value) value = co_await job.receive();
     }
   };
   Registry registry;
   registry.add("echo", make_handler(echo));
+  return registry;
+}
+
+// What is sent through any process comes in one order, and once.
+TEST(RedisWorker, SendsThroughSeveralProcessesComeOnceAndInOrder) {
   auto body = [](Line& line) -> Task<void> {
     const std::string id = co_await line.submit("echo");
     auto reader = co_await line.front.attach(id, 1'000'000);
@@ -186,19 +191,10 @@ TEST(RedisWorker, SendsThroughSeveralProcessesComeOnceAndInOrder) {
     EXPECT_EQ(got.chunks, sent);
     EXPECT_TRUE(got.finished.has_value());
   };
-  on_a_line(std::move(registry), body);
+  on_a_line(with_echo(), body);
 }
 
 TEST(RedisWorker, SendsAndACancelThatWereNotHeardOfAreLookedUp) {
-  auto echo = [](Job job) -> Stream<std::string> {
-    for (;;) {
-      std::optional<std::string> value = co_await job.receive();
-      if (!value) co_return;
-      co_yield *value;
-    }
-  };
-  Registry registry;
-  registry.add("echo", make_handler(echo));
   auto body = [](Line& line) -> Task<void> {
     const std::string id = co_await line.submit("echo");
     auto reader = co_await line.front.attach(id, 1'000'000);
@@ -216,7 +212,7 @@ TEST(RedisWorker, SendsAndACancelThatWereNotHeardOfAreLookedUp) {
     WEFT_ASSERT(got.finished.has_value());
     EXPECT_EQ(got.finished->state(), v1::JOB_STATE_CANCELLED);
   };
-  on_a_line(std::move(registry), body);
+  on_a_line(with_echo(), body);
 }
 
 TEST(RedisWorker, AResultIsThereAfterAFewCallsAndNoPoll) {

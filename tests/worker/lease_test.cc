@@ -269,6 +269,44 @@ CORO_TEST(Lease, AfterSilenceAWorkerAsksForCancelsAndSends) {
   co_await with_bed(std::move(leased.options), std::move(registry), body);
 }
 
+// A job that is sent two values of which a test tells the worker itself.
+Task<void> sends_arrive(std::function<void(LeasedStore&, const std::string&)> tell) {
+  Leased leased;
+  LeasedStore& store = *leased.store;
+  Registry registry;
+  auto reader = [&](Job job) -> Task<std::string> {
+    std::string all;
+    for (int i = 0; i < 3; ++i) all += (co_await job.receive()).value_or("?");
+    co_return all;
+  };
+  registry.add("reads", make_handler(reader));
+  auto body = [&](WorkerBed& bed) -> Task<void> {
+    const std::string id = co_await bed.submit("reads");
+    co_await settle_down();
+    store.deaf = true;
+    for (const char* value : {"a", "b", "c"}) co_await bed.send(id, value);
+    tell(store, id);
+    const v1::Finished end = co_await bed.finished(id);
+    EXPECT_EQ(end.outcome().result(), "abc");
+  };
+  co_await with_bed(std::move(leased.options), std::move(registry), body);
+}
+
+// The answer to a send of this process can overtake the news of an earlier one of another.
+CORO_TEST(Lease, SendsToldOutOfOrderComeInOrder) {
+  co_await sends_arrive([](LeasedStore& store, const std::string& id) {
+    store.listener().on_send(id, 3, "c");
+    store.listener().on_send(id, 1, "a");
+    store.listener().on_send(id, 2, "b");
+    store.listener().on_send(id, 3, "c");
+  });
+}
+
+CORO_TEST(Lease, SendsThatWereNotToldAreLookedUpWhenALaterOneIs) {
+  co_await sends_arrive(
+      [](LeasedStore& store, const std::string& id) { store.listener().on_send(id, 3, "c"); });
+}
+
 CORO_TEST(Lease, OfASharedStoreOnlyJobsWithAHandlerAreTaken) {
   Leased leased;
   LeasedStore& store = *leased.store;

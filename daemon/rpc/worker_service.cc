@@ -5,7 +5,7 @@
 #include <utility>
 
 #include <weft/base/limits.h>
-#include <weft/worker/text.h>
+#include <weft/base/utf8.h>
 
 namespace weft {
 namespace {

@@ -35,9 +35,10 @@ class JobAdmin {
   // Errors: INVALID_ARGUMENT for a position it has not given.
   virtual Task<StatusOr<JobPage>> list(JobFilter filter, std::string position, size_t max_jobs) = 0;
 
-  // A dead job is QUEUED again, its crashes forgotten and its outcome gone; the chunks stay until
-  // the next attempt supersedes them. Returns the record without payload. Errors: NOT_FOUND;
-  // FAILED_PRECONDITION in any other state; RESOURCE_EXHAUSTED when the queue is full.
+  // A dead job is QUEUED again: its failures, snoozes and crashes count from 0, its outcome is
+  // gone, its total timeout begins anew; errors and chunks stay. Returns the record without
+  // payload. Errors: NOT_FOUND; FAILED_PRECONDITION in any other state, or when its expire_at has
+  // passed; RESOURCE_EXHAUSTED when the queue is full.
   virtual Task<StatusOr<v1::Job>> retry(std::string job_id) = 0;
 
   // Forgets a finished job: record, payload, result, chunks, sends. Its idempotency key stays.

@@ -5,6 +5,7 @@
 
 #include <weft/base/check.h>
 #include <weft/base/limits.h>
+#include <weft/base/utf8.h>
 #include <weft/store/job_record.h>
 
 namespace weft {
@@ -37,6 +38,30 @@ void move_to(v1::Job& job, JobEvent event) {
   job.set_state(static_cast<v1::JobState>(*next));
 }
 
+int64_t to_ns(const google::protobuf::Timestamp& time) {
+  return time.seconds() * kSecond_ns + time.nanos();
+}
+
+int64_t to_ns(const google::protobuf::Duration& duration) {
+  return duration.seconds() * kSecond_ns + duration.nanos();
+}
+
+// A time is not over before the millisecond that it is in.
+int64_t to_ms_up(const google::protobuf::Timestamp& time) {
+  return time.seconds() * 1000 + (time.nanos() + kMillisecond_ns - 1) / kMillisecond_ns;
+}
+
+void start_deadline(v1::Job& job, int64_t wall_ns) {
+  if (!job.spec().has_total_timeout()) return;
+  set_time(*job.mutable_deadline_time(), wall_ns + to_ns(job.spec().total_timeout()));
+}
+
+void add_error(v1::Job& job, const v1::Outcome& outcome, int64_t wall_ns) {
+  auto& errors = *job.mutable_errors();
+  if (errors.size() >= static_cast<int>(limits::kAttemptErrors)) errors.DeleteSubrange(0, 1);
+  *errors.Add() = attempt_error(job, outcome, wall_ns);
+}
+
 void set_cancelled_outcome(v1::Job& job, const std::string& reason) {
   job.mutable_outcome()->set_error_code("cancelled");
   job.mutable_outcome()->set_error_message(reason.empty() ? "cancelled on request" : reason);
@@ -50,7 +75,51 @@ v1::Job new_job(v1::JobSpec spec, int64_t wall_ns) {
   job.set_state(v1::JOB_STATE_QUEUED);
   job.set_first_sequence(1);
   set_time(*job.mutable_submit_time(), wall_ns);
+  int64_t due_ns = wall_ns;
+  if (job.spec().has_run_at()) due_ns = to_ns(job.spec().run_at());
+  if (job.spec().has_delay()) due_ns = wall_ns + to_ns(job.spec().delay());
+  if (due_ns > wall_ns) {
+    job.set_state(v1::JOB_STATE_SCHEDULED);
+    set_time(*job.mutable_due_time(), due_ns);
+  }
+  start_deadline(job, wall_ns);
   return job;
+}
+
+int64_t due_ms(const v1::Job& job) { return to_ms_up(job.due_time()); }
+
+int64_t over_ms(const v1::Job& job) {
+  int64_t over = kNoTime;
+  if (job.spec().has_expire_at()) over = to_ms_up(job.spec().expire_at());
+  if (job.has_deadline_time()) over = std::min(over, to_ms_up(job.deadline_time()));
+  return over;
+}
+
+std::optional<JobState> overdue(const v1::Job& job, int64_t wall_ns) {
+  const int64_t now_ms = wall_ns / kMillisecond_ns;
+  if (now_ms < over_ms(job)) return std::nullopt;
+  const bool expired = job.spec().has_expire_at() && now_ms >= to_ms_up(job.spec().expire_at());
+  return expired ? JobState::kExpired : JobState::kDead;
+}
+
+void end_overdue(v1::Job& job, JobState end, int64_t wall_ns) {
+  move_to(job, end == JobState::kExpired ? JobEvent::kExpire : JobEvent::kDeadline);
+  v1::Outcome& outcome = *job.mutable_outcome();
+  outcome.Clear();
+  if (end == JobState::kExpired) {
+    outcome.set_error_code("expired");
+    outcome.set_error_message("its time to start passed before a worker was free");
+  } else {
+    outcome.set_error_code("deadline");
+    outcome.set_error_message("its total timeout was over before it was done");
+  }
+  set_time(*job.mutable_finish_time(), wall_ns);
+  job.clear_due_time();
+}
+
+void promote(v1::Job& job) {
+  move_to(job, JobEvent::kDue);
+  job.clear_due_time();
 }
 
 Status check_same(const v1::JobSpec& there, const v1::JobSpec& spec) {
@@ -96,11 +165,24 @@ ChunkBlockPtr start_attempt(v1::Job& job, const std::string& worker_name, int64_
   return block;
 }
 
-void settle(v1::Job& job, JobState end, v1::Outcome outcome, int64_t wall_ns) {
+void settle(v1::Job& job, Settlement& settlement, int64_t wall_ns) {
+  const auto end = static_cast<JobState>(settlement.state);
   const std::optional<JobEvent> event = settle_event(end);
-  WEFT_CHECK(event.has_value(), "an attempt settles as succeeded, dead or cancelled");
+  WEFT_CHECK(event.has_value(), "an attempt settles as succeeded, dead, cancelled or scheduled");
+  const bool failed =
+      end == JobState::kDead || (end == JobState::kScheduled && !settlement.snoozed);
   move_to(job, *event);
-  *job.mutable_outcome() = std::move(outcome);
+  if (failed) {
+    job.set_failures(job.failures() + 1);
+    add_error(job, settlement.outcome, wall_ns);
+  }
+  if (state_of(job) == JobState::kScheduled) {
+    if (settlement.snoozed) job.set_snoozes(job.snoozes() + 1);
+    set_time(*job.mutable_due_time(), wall_ns + settlement.pause.count() * kMillisecond_ns);
+    return;
+  }
+  if (end == JobState::kScheduled) settlement.outcome.Clear();
+  *job.mutable_outcome() = std::move(settlement.outcome);
   if (state_of(job) == JobState::kCancelled && end != JobState::kCancelled) {
     set_cancelled_outcome(job, job.cancel_reason());
   }
@@ -108,17 +190,58 @@ void settle(v1::Job& job, JobState end, v1::Outcome outcome, int64_t wall_ns) {
 }
 
 void give_back(v1::Job& job, JobEvent event, int64_t wall_ns) {
+  if (event == JobEvent::kCrash) add_error(job, crash_outcome(), wall_ns);
   move_to(job, event);
   if (state_of(job) != JobState::kCancelled) return;
   set_cancelled_outcome(job, job.cancel_reason());
   set_time(*job.mutable_finish_time(), wall_ns);
 }
 
-void retry(v1::Job& job) {
+void retry(v1::Job& job, int64_t wall_ns) {
   move_to(job, JobEvent::kRetry);
   job.clear_outcome();
   job.clear_finish_time();
   job.clear_crashes();
+  job.clear_failures();
+  job.clear_snoozes();
+  start_deadline(job, wall_ns);
+}
+
+v1::AttemptError attempt_error(const v1::Job& job, const v1::Outcome& outcome, int64_t wall_ns) {
+  v1::AttemptError error;
+  error.set_attempt(job.attempt());
+  *error.mutable_start_time() = job.start_time();
+  set_time(*error.mutable_end_time(), wall_ns);
+  error.set_worker(job.worker());
+  error.set_error_code(outcome.error_code());
+  error.set_error_message(clean_utf8(outcome.error_message(), limits::kAttemptErrorBytes));
+  return error;
+}
+
+v1::Outcome crash_outcome() {
+  v1::Outcome outcome;
+  outcome.set_error_code("crashed");
+  outcome.set_error_message("the worker process died while it ran this attempt");
+  return outcome;
+}
+
+Status check_not_expired(const v1::Job& job, int64_t wall_ns) {
+  if (!job.spec().has_expire_at()) return absl::OkStatus();
+  if (wall_ns / kMillisecond_ns < to_ms_up(job.spec().expire_at())) return absl::OkStatus();
+  return make_status(StatusCode::kFailedPrecondition,
+                     "job " + job.spec().id() +
+                         " may not start any more, as its expire_at has passed: submit a new job");
+}
+
+void end_crashed(v1::Job& job, int64_t wall_ns) {
+  add_error(job, crash_outcome(), wall_ns);
+  move_to(job, JobEvent::kFail);
+  if (state_of(job) == JobState::kCancelled) {
+    set_cancelled_outcome(job, job.cancel_reason());
+  } else {
+    *job.mutable_outcome() = crashed_outcome(job.crashes());
+  }
+  set_time(*job.mutable_finish_time(), wall_ns);
 }
 
 v1::Outcome crashed_outcome(uint32_t crashes) {

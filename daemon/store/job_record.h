@@ -15,8 +15,20 @@ namespace weft {
 
 inline JobState state_of(const v1::Job& job) { return static_cast<JobState>(job.state()); }
 
-// A new record, QUEUED.
+// A new record: QUEUED, or SCHEDULED when it is due later.
 v1::Job new_job(v1::JobSpec spec, int64_t wall_ns);
+// When a SCHEDULED job is due, as milliseconds of wall time, rounded up.
+int64_t due_ms(const v1::Job& job);
+// When the time of a waiting job is over: the earlier of expire_at and the total timeout, as
+// milliseconds of wall time, rounded up; kNoTime: never.
+inline constexpr int64_t kNoTime = INT64_MAX;
+int64_t over_ms(const v1::Job& job);
+// EXPIRED or DEAD, as the waiting job has to end now; nothing: its time is not over.
+std::optional<JobState> overdue(const v1::Job& job, int64_t wall_ns);
+// Ends it so.
+void end_overdue(v1::Job& job, JobState end, int64_t wall_ns);
+// A SCHEDULED job is QUEUED.
+void promote(v1::Job& job);
 // OK when two submissions with one id ask for the same thing; else what to say to the second.
 Status check_same(const v1::JobSpec& there, const v1::JobSpec& spec);
 // `there` has the idempotency key of `spec`.
@@ -31,13 +43,21 @@ int64_t key_expire_ms(const v1::Job& job, int64_t default_ms);
 // RUNNING, one attempt further. Returns the entry to write into the job's stream when that has
 // chunks; its sequence is last_sequence, which counts it already.
 ChunkBlockPtr start_attempt(v1::Job& job, const std::string& worker_name, int64_t wall_ns);
-// Ends the job as the attempt says, or as cancelled when that was asked for and it failed.
-void settle(v1::Job& job, JobState end, v1::Outcome outcome, int64_t wall_ns);
+// Ends the job as the attempt says, or makes it SCHEDULED; CANCELLED when that was asked for and it
+// did not succeed. Takes the settlement's outcome.
+void settle(v1::Job& job, Settlement& settlement, int64_t wall_ns);
 // Back to QUEUED after a release or a crash, or CANCELLED when that was asked for.
 void give_back(v1::Job& job, JobEvent event, int64_t wall_ns);
-// A dead job is QUEUED again, as if it had never crashed or ended.
-void retry(v1::Job& job);
-// How a job ends that has killed too many workers.
+// A dead job is QUEUED again, as if it had never failed, crashed or ended, but for its errors.
+void retry(v1::Job& job, int64_t wall_ns);
+// What Job.errors gets of an attempt that failed or whose worker died.
+v1::AttemptError attempt_error(const v1::Job& job, const v1::Outcome& outcome, int64_t wall_ns);
+v1::Outcome crash_outcome();  // of that attempt alone
+// OK, or FAILED_PRECONDITION: the job would expire at once.
+Status check_not_expired(const v1::Job& job, int64_t wall_ns);
+// Ends a running job that has killed too many workers.
+void end_crashed(v1::Job& job, int64_t wall_ns);
+// How it ends then.
 v1::Outcome crashed_outcome(uint32_t crashes);
 // Ends a job that nobody runs.
 void cancel_now(v1::Job& job, const std::string& reason, int64_t wall_ns);

@@ -2,6 +2,7 @@
 // after its commit.
 #pragma once
 
+#include <chrono>
 #include <optional>
 #include <string>
 #include <vector>
@@ -33,10 +34,21 @@ class Settlement {
         outcome(std::move(end_outcome)),
         last_sequence(last_chunk) {}
   Token token;
-  v1::JobState state;  // SUCCEEDED, DEAD or CANCELLED
-  v1::Outcome outcome;
+  v1::JobState state;      // SUCCEEDED, DEAD or CANCELLED; SCHEDULED: it is to run again
+  v1::Outcome outcome;     // of a SCHEDULED one what is wrong, for Job.errors
   uint64_t last_sequence;  // the settle is refused until the store has the stream up to here
   std::optional<v1::Progress> progress;  // the attempt's last one, when that is not saved yet
+  // Only of a SCHEDULED one: it is due so much later, and it asked for that itself: a snooze, which
+  // is no failure and has no error.
+  std::chrono::milliseconds pause{0};
+  bool snoozed = false;
+};
+
+// What a promotion came to.
+struct Promoted {
+  size_t jobs = 0;  // as many as allowed: there may be more now
+  // Until the next time of a waiting job comes; none: no job waits for a time.
+  std::optional<std::chrono::milliseconds> next_in = {};
 };
 
 // How many more jobs of one type a worker can start.
@@ -96,6 +108,8 @@ class StoreListener {
   virtual ~StoreListener() = default;
   // There may be work to take.
   virtual void on_work() = 0;
+  // A job of this process's commits waits for a time that comes after `in`.
+  virtual void on_scheduled(std::chrono::milliseconds /*in*/) {}
   // A running job is to be cancelled.
   virtual void on_cancel_requested(const std::string& job_id, const std::string& reason) = 0;
   // A job has come to its end, by settle or by cancel. `job` has no payload.
@@ -134,7 +148,8 @@ class JobStore {
  public:
   virtual ~JobStore() = default;
 
-  // Stores new jobs as QUEUED; an empty spec.id gets one. The same idempotency key in the same
+  // Stores new jobs as QUEUED, or as SCHEDULED when their time is still to come; an empty spec.id
+  // gets one. The same idempotency key in the same
   // queue is the same job, also after that is gone, and also when the id differs: the answer names
   // the first one's. Per item: INVALID_ARGUMENT when the id or the
   // key is taken by another spec; RESOURCE_EXHAUSTED with a retry time when the queue or the disk
@@ -144,9 +159,17 @@ class JobStore {
   // Settles attempts, then takes up to `take.max_jobs` queued jobs, oldest first, queues in turn,
   // in one transaction; with large payloads fewer (limits::kTakeBytes), and then on_work() says
   // that there are more. A job taken a second time gets an AttemptStarted entry in its stream if
-  // that has chunks. Fails as a whole only with UNAVAILABLE: asked again, each is done once.
+  // that has chunks. A job whose time is over (overdue() in job_record.h) is ended, not taken.
+  // Fails as a whole only with UNAVAILABLE: asked again, each is done once.
   virtual Task<StatusOr<Taken>> settle_and_take(std::vector<Settlement> settlements,
                                                 TakeRequest take) = 0;
+
+  // Queues SCHEDULED jobs that are due, behind the others of their queue, and ends waiting ones
+  // whose time is over: EXPIRED or DEAD ("deadline"). At most `max_jobs` of both, those whose time
+  // came first. Any daemon may ask at any time: each job is moved once.
+  virtual Task<StatusOr<Promoted>> promote(size_t /*max_jobs*/) {
+    co_return make_status(StatusCode::kUnimplemented, "INTERIM");
+  }
 
   // Hands jobs back as QUEUED, at the front of their queue; counts as nothing. A job whose cancel
   // was asked for is CANCELLED instead. Per item: OK or ABORTED.

@@ -45,12 +45,14 @@ struct StoreStats {
   uint64_t operations = 0;    // in those commits
   uint64_t stale_tokens = 0;  // refused
   uint64_t queued_jobs = 0;
+  uint64_t scheduled_jobs = 0;
   uint64_t running_jobs = 0;
   uint64_t submitted_jobs = 0;  // accepted as new since it was opened
   uint64_t finished_jobs = 0;   // kept; of those:
   uint64_t succeeded_jobs = 0;
   uint64_t dead_jobs = 0;
   uint64_t cancelled_jobs = 0;
+  uint64_t expired_jobs = 0;
   uint64_t suspect_jobs = 0;  // queued or running
   uint64_t removed_jobs = 0;  // by retention, since it was opened
   uint64_t read_bytes = 0;    // that the answers of reads under way can take

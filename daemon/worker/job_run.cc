@@ -7,10 +7,10 @@
 #include <string>
 
 #include <weft/base/limits.h>
+#include <weft/base/utf8.h>
 #include <weft/runtime/sleep.h>
 #include <weft/runtime/task_group.h>
 #include <weft/worker/job_run.h>
-#include <weft/worker/text.h>
 
 namespace weft {
 namespace {

@@ -1,9 +1,9 @@
 // From the function's thread to the loop.
 #include <weft/base/limits.h>
+#include <weft/base/utf8.h>
 #include <weft/worker/job_context.h>
 #include <weft/worker/permanent.h>
 #include <weft/worker/plain_job.h>
-#include <weft/worker/text.h>
 
 namespace weft::internal {
 

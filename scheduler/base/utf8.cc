@@ -1,30 +1,55 @@
-// UTF-8 as RFC 3629 has it: no overlong forms, no surrogates, nothing over U+10FFFF.
+// UTF-8 by the table of well-formed sequences (Unicode 15, table 3-7).
+#include <cstdint>
+
 #include <weft/base/utf8.h>
 
 namespace weft {
+namespace {
+
+// Length of the well-formed sequence that `text` begins with; 0: there is none.
+size_t sequence_length(std::string_view text) {
+  const auto at = [&](size_t i) { return static_cast<uint8_t>(text[i]); };
+  const auto follows = [&](size_t i, uint8_t low, uint8_t high) {
+    return i < text.size() && at(i) >= low && at(i) <= high;
+  };
+  const uint8_t lead = at(0);
+  if (lead < 0x80) return 1;
+  if (lead >= 0xC2 && lead <= 0xDF) return follows(1, 0x80, 0xBF) ? 2 : 0;
+  if (lead >= 0xE0 && lead <= 0xEF) {
+    const uint8_t low = lead == 0xE0 ? 0xA0 : 0x80;
+    const uint8_t high = lead == 0xED ? 0x9F : 0xBF;
+    return follows(1, low, high) && follows(2, 0x80, 0xBF) ? 3 : 0;
+  }
+  if (lead >= 0xF0 && lead <= 0xF4) {
+    const uint8_t low = lead == 0xF0 ? 0x90 : 0x80;
+    const uint8_t high = lead == 0xF4 ? 0x8F : 0xBF;
+    return follows(1, low, high) && follows(2, 0x80, 0xBF) && follows(3, 0x80, 0xBF) ? 4 : 0;
+  }
+  return 0;
+}
+
+}  // namespace
 
 bool is_utf8(std::string_view bytes) {
-  size_t at = 0;
-  while (at < bytes.size()) {
-    const auto first = static_cast<unsigned char>(bytes[at]);
-    if (first < 0x80) {
-      ++at;
-      continue;
-    }
-    const size_t length = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
-    if (first < 0xc2 || first > 0xf4 || bytes.size() - at < length) return false;
-    for (size_t i = 1; i < length; ++i) {
-      const auto next = static_cast<unsigned char>(bytes[at + i]);
-      unsigned char low = 0x80, high = 0xbf;
-      if (i == 1 && first == 0xe0) low = 0xa0;
-      if (i == 1 && first == 0xed) high = 0x9f;
-      if (i == 1 && first == 0xf0) low = 0x90;
-      if (i == 1 && first == 0xf4) high = 0x8f;
-      if (next < low || next > high) return false;
-    }
-    at += length;
+  while (!bytes.empty()) {
+    const size_t length = sequence_length(bytes);
+    if (length == 0) return false;
+    bytes.remove_prefix(length);
   }
   return true;
+}
+
+std::string clean_utf8(std::string_view text, size_t max_bytes) {
+  static constexpr std::string_view kReplacement = "\xEF\xBF\xBD";
+  std::string clean;
+  while (!text.empty()) {
+    const size_t length = sequence_length(text);
+    const std::string_view piece = length == 0 ? kReplacement : text.substr(0, length);
+    if (clean.size() + piece.size() > max_bytes) break;
+    clean.append(piece);
+    text.remove_prefix(length == 0 ? 1 : length);
+  }
+  return clean;
 }
 
 }  // namespace weft

@@ -15,14 +15,17 @@ constexpr Transition kTransitions[] = {
     {JobState::kScheduled, JobEvent::kDue, JobState::kQueued, JobState::kQueued},
     {JobState::kScheduled, JobEvent::kCancel, JobState::kCancelled, JobState::kCancelled},
     {JobState::kScheduled, JobEvent::kExpire, JobState::kExpired, JobState::kExpired},
+    {JobState::kScheduled, JobEvent::kDeadline, JobState::kDead, JobState::kDead},
     {JobState::kQueued, JobEvent::kTake, JobState::kRunning, JobState::kRunning},
     {JobState::kQueued, JobEvent::kCancel, JobState::kCancelled, JobState::kCancelled},
     {JobState::kQueued, JobEvent::kExpire, JobState::kExpired, JobState::kExpired},
+    {JobState::kQueued, JobEvent::kDeadline, JobState::kDead, JobState::kDead},
     {JobState::kRunning, JobEvent::kRelease, JobState::kQueued, JobState::kCancelled},
     {JobState::kRunning, JobEvent::kCrash, JobState::kQueued, JobState::kCancelled},
     {JobState::kRunning, JobEvent::kSucceed, JobState::kSucceeded, JobState::kSucceeded},
     {JobState::kRunning, JobEvent::kFail, JobState::kDead, JobState::kCancelled},
     {JobState::kRunning, JobEvent::kStop, JobState::kCancelled, JobState::kCancelled},
+    {JobState::kRunning, JobEvent::kPostpone, JobState::kScheduled, JobState::kCancelled},
     {JobState::kRunning, JobEvent::kCancel, JobState::kRunning, JobState::kRunning},
     {JobState::kDead, JobEvent::kRetry, JobState::kQueued, JobState::kQueued},
 };
@@ -77,6 +80,8 @@ std::optional<JobEvent> settle_event(JobState end) {
   switch (end) {
     case JobState::kSucceeded:
       return JobEvent::kSucceed;
+    case JobState::kScheduled:
+      return JobEvent::kPostpone;
     case JobState::kDead:
       return JobEvent::kFail;
     case JobState::kCancelled:

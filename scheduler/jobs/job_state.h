@@ -29,14 +29,17 @@ enum class JobEvent : uint8_t {
   kCrash,    // the worker is gone
   kSucceed,  // the attempt settles
   kFail,
-  kStop,  // the attempt settles as cancelled
+  kStop,      // the attempt settles as cancelled
+  kPostpone,  // the attempt settles as one to be followed by another, later
   kCancel,
-  kExpire,
-  kRetry,  // by hand
+  kExpire,    // its last time to start has passed
+  kDeadline,  // its total timeout is over
+  kRetry,     // by hand
 };
 inline constexpr JobEvent kAllJobEvents[] = {
-    JobEvent::kDue,  JobEvent::kTake, JobEvent::kRelease, JobEvent::kCrash,  JobEvent::kSucceed,
-    JobEvent::kFail, JobEvent::kStop, JobEvent::kCancel,  JobEvent::kExpire, JobEvent::kRetry};
+    JobEvent::kDue,     JobEvent::kTake,   JobEvent::kRelease,  JobEvent::kCrash,
+    JobEvent::kSucceed, JobEvent::kFail,   JobEvent::kStop,     JobEvent::kPostpone,
+    JobEvent::kCancel,  JobEvent::kExpire, JobEvent::kDeadline, JobEvent::kRetry};
 
 std::string_view to_string(JobState state);  // "succeeded"…
 

@@ -19,6 +19,9 @@ TEST(JobState, EveryTransitionIsAsDesigned) {
       {{S::kQueued, E::kTake}, {S::kRunning, S::kRunning}},
       {{S::kQueued, E::kCancel}, {S::kCancelled, S::kCancelled}},
       {{S::kQueued, E::kExpire}, {S::kExpired, S::kExpired}},
+      {{S::kScheduled, E::kDeadline}, {S::kDead, S::kDead}},
+      {{S::kQueued, E::kDeadline}, {S::kDead, S::kDead}},
+      {{S::kRunning, E::kPostpone}, {S::kScheduled, S::kCancelled}},
       {{S::kRunning, E::kRelease}, {S::kQueued, S::kCancelled}},
       {{S::kRunning, E::kCrash}, {S::kQueued, S::kCancelled}},
       {{S::kRunning, E::kSucceed}, {S::kSucceeded, S::kSucceeded}},
@@ -57,8 +60,8 @@ TEST(JobState, FinishedStatesHaveNoWayOutButARetryByHand) {
 TEST(JobState, OnlyARunningJobSettles) {
   for (const JobState end : kAllJobStates) {
     const auto event = settle_event(end);
-    const bool can =
-        end == JobState::kSucceeded || end == JobState::kDead || end == JobState::kCancelled;
+    const bool can = end == JobState::kSucceeded || end == JobState::kDead ||
+                     end == JobState::kCancelled || end == JobState::kScheduled;
     EXPECT_EQ(event.has_value(), can) << to_string(end);
     if (!event) continue;
     for (const JobState state : kAllJobStates) {

@@ -329,7 +329,7 @@ class MemoryStore final : public Store {
     if (waiting_.size(queue) >= options_.queued_per_queue) {
       co_return queue_full(queue, options_.queued_per_queue);
     }
-    weft::retry(job);
+    weft::retry(job, wall_ns());
     finished_.remove(record->age);
     finished_.publish();
     record->worker = Incarnation();
@@ -479,8 +479,7 @@ class MemoryStore final : public Store {
     WEFT_RETURN_IF_ERROR(
         check_no_gap(token.job_id, record->job.last_sequence(), settlement.last_sequence));
     if (settlement.progress) *record->job.mutable_progress() = *std::move(settlement.progress);
-    settle(record->job, static_cast<JobState>(settlement.state), std::move(settlement.outcome),
-           wall_ns());
+    settle(record->job, settlement, wall_ns());
     --running_;
     ended(*record);
     return absl::OkStatus();

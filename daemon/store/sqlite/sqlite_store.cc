@@ -257,8 +257,8 @@ class SqliteStore final : public Store, private BatchReceiver {
   }
 
   Task<StatusOr<v1::Job>> retry(std::string job_id) override {
-    auto run = [job_id = std::move(job_id)](OperationContext& context) {
-      return context.writer->retry(job_id);
+    auto run = [job_id = std::move(job_id), wall_ns = wall_ns()](OperationContext& context) {
+      return context.writer->retry(job_id, wall_ns);
     };
     return perform(std::move(run), 1, 0);
   }

@@ -135,8 +135,7 @@ Status Writer::settle(Settlement& settlement, int64_t wall_ns) {
   WEFT_RETURN_IF_ERROR(
       check_no_gap(token.job_id, live->job->last_sequence(), settlement.last_sequence));
   if (settlement.progress) *live->job->mutable_progress() = *std::move(settlement.progress);
-  weft::settle(*live->job, static_cast<JobState>(settlement.state), std::move(settlement.outcome),
-               wall_ns);
+  weft::settle(*live->job, settlement, wall_ns);
   finish(*live, std::move(live->job), wall_ns);
   return absl::OkStatus();
 }
@@ -196,7 +195,7 @@ void Writer::recover(int64_t wall_ns) {
     v1::Job& job = *live->job;
     job.set_crashes(count_crash(job.crashes(), suspect_ran));
     if (!is_crash_dead(job.crashes())) return false;
-    weft::settle(job, JobState::kDead, crashed_outcome(job.crashes()), wall_ns);
+    end_crashed(job, wall_ns);
     finish(*live, std::move(live->job), wall_ns);
     return true;
   });

@@ -69,7 +69,7 @@ class Writer {
   StatusOr<std::optional<v1::CancelResponse>> cancel(const std::string& job_id,
                                                      const std::string& reason, bool readable,
                                                      int64_t wall_ns);
-  StatusOr<v1::Job> retry(const std::string& job_id);
+  StatusOr<v1::Job> retry(const std::string& job_id, int64_t wall_ns);
   Status remove(const std::string& job_id, int64_t wall_ns);
   struct Swept {
     size_t items = 0;

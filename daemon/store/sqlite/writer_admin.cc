@@ -12,7 +12,7 @@ constexpr int64_t kMillisecond_ns = 1'000'000;
 
 }  // namespace
 
-StatusOr<v1::Job> Writer::retry(const std::string& job_id) {
+StatusOr<v1::Job> Writer::retry(const std::string& job_id, int64_t wall_ns) {
   if (const LiveJob* live = find(job_id)) return not_dead(job_id, live_state(*live));
   JobRow there;
   if (!select_job(job_id, false, there)) return unknown_job(job_id);
@@ -20,7 +20,7 @@ StatusOr<v1::Job> Writer::retry(const std::string& job_id) {
   if (!next_state(state_of(job), JobEvent::kRetry, false)) return not_dead(job_id, state_of(job));
   const std::string& queue = job.spec().queue();
   if (waiting_.size(queue) >= queued_per_queue_) return queue_full(queue, queued_per_queue_);
-  weft::retry(job);
+  weft::retry(job, wall_ns);
   const StreamExtent extent = segments_.extent(there.row);
   job.set_first_sequence(segments_.first_sequence(there.row));
   job.set_last_sequence(std::max(job.last_sequence(), extent.last_sequence));

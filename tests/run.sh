@@ -4,7 +4,10 @@
 #   tests/run.sh                 all three
 #   tests/run.sh release         only those named: release, asan, tsan
 #   WEFT_JOBS=4 tests/run.sh     compile and test with 4 jobs (default: the number of cores)
-# The last line is the sum over all builds; the exit code is 0 only when nothing failed.
+# The last line is the sum over all builds; the exit code is 0 only when nothing failed. One or two
+# tests of a build that fail beside thousands of others on few cores may pass when they run alone,
+# three times each: these are named at the end, and each is a fault to be mended. What a sanitizer
+# has reported is a failure for good.
 set -euo pipefail
 cd -P "$(dirname "$0")/.."
 
@@ -81,6 +84,30 @@ for case in tree.parse(sys.argv[2]).getroot().iter("testcase"):
 PYTHON
 }
 
+# The failed tests of a report as a pattern for ctest, when they are few and no sanitizer spoke.
+failed_alone() {
+  python3 - "$1" <<'PYTHON'
+import re
+import sys
+import xml.etree.ElementTree as tree
+
+MOST = 2
+REPORTS = re.compile(r"Sanitizer|runtime error:|terminate called|WEFT_CHECK")
+names = []
+for case in tree.parse(sys.argv[1]).getroot().iter("testcase"):
+    reason = case.find("skipped")
+    if case.get("status") == "run" or (
+        reason is not None and reason.get("message", "").startswith("SKIP_")
+    ):
+        continue
+    if case.get("status") != "fail" or REPORTS.search(case.findtext("system-out") or ""):
+        sys.exit()
+    names.append(re.escape(case.get("name")))
+if 0 < len(names) <= MOST:
+    print("^(" + "|".join(names) + ")$")
+PYTHON
+}
+
 # The processes that run a program of a build folder: "pid start", so that a pid used again counts
 # as another process. One that a user has started before is not ours.
 processes_of() {
@@ -134,6 +161,16 @@ for build in "${builds[@]}"; do
     run_skipped=0
   fi
   if [ "$code" -ne 0 ] && [ "$run_failed" -eq 0 ]; then run_failed=1; fi
+  alone=
+  if [ "$run_failed" -ne 0 ] && [ -s "$report" ]; then alone=$(failed_alone "$report"); fi
+  if [ -n "$alone" ]; then
+    echo "== $build: again, alone and three times: $alone"
+    if run ctest --preset "$build" -j 1 -R "$alone" --repeat until-fail:3; then
+      failures+="== $build: PASSED ONLY ALONE: $alone"$'\n'$(tell_failures "$build" "$report")$'\n'
+      run_passed=$((run_passed + run_failed))
+      run_failed=0
+    fi
+  fi
   if [ "$run_failed" -ne 0 ] && [ -s "$report" ]; then
     failures+="$(tell_failures "$build" "$report")"$'\n'
   fi

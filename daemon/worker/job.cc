@@ -5,11 +5,11 @@
 #include <stdexcept>
 
 #include <weft/base/limits.h>
+#include <weft/base/utf8.h>
 #include <weft/runtime/plain_work.h>
 #include <weft/runtime/sleep.h>
 #include <weft/worker/job.h>
 #include <weft/worker/job_context.h>
-#include <weft/worker/text.h>
 
 namespace weft {
 

@@ -1,8 +1,8 @@
 // The registry, and text made fit for protobuf.
 #include <gmock/gmock.h>
 
+#include <weft/base/utf8.h>
 #include <weft/worker/registry.h>
-#include <weft/worker/text.h>
 
 namespace weft {
 namespace {

@@ -23,6 +23,7 @@ packages=(
   protobuf-compiler-grpc
   libprotobuf-dev
   libabsl-dev             # Status, StatusOr, flat_hash_map
+  tzdata                  # time zones of schedules, at run time
   libsqlite3-dev          # the embedded store
   libhiredis-dev          # the store that daemons share
   redis-server            # …which the tests start

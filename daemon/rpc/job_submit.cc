@@ -4,6 +4,7 @@
 
 #include <weft/base/limits.h>
 #include <weft/base/suggest.h>
+#include <weft/runtime/event_loop.h>
 #include <weft/store/check_spec.h>
 
 #include "daemon/rpc/job_service.h"
@@ -50,7 +51,7 @@ Status JobService::check_type(const std::string& type) const {
 }
 
 Status JobService::check(v1::JobSpec& spec) const {
-  WEFT_RETURN_IF_ERROR(check_spec(spec));
+  WEFT_RETURN_IF_ERROR(check_spec(spec, EventLoop::current()->wall_ns()));
   return check_type(spec.type());
 }
 

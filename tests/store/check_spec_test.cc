@@ -2,11 +2,18 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <limits>
+#include <utility>
+
 #include <weft/base/limits.h>
 #include <weft/store/check_spec.h>
 
 namespace weft {
 namespace {
+
+constexpr int64_t kNow = 1'700'000'000;
+constexpr int64_t kNow_ns = kNow * 1'000'000'000 + 500'000'000;
+constexpr int64_t kLimit = limits::kDurationSecondsMax;
 
 v1::JobSpec good() {
   v1::JobSpec spec;
@@ -15,7 +22,7 @@ v1::JobSpec good() {
 }
 
 void expect_refused(v1::JobSpec spec, const std::string& field, const std::string& part) {
-  const Status status = check_spec(spec);
+  const Status status = check_spec(spec, kNow_ns);
   EXPECT_EQ(status.code(), StatusCode::kInvalidArgument) << field;
   EXPECT_EQ(field_of(status), field);
   EXPECT_THAT(std::string(status.message()), ::testing::HasSubstr(part));
@@ -24,7 +31,7 @@ void expect_refused(v1::JobSpec spec, const std::string& field, const std::strin
 
 TEST(CheckSpec, FillsInTheQueueAndLeavesTheId) {
   v1::JobSpec spec = good();
-  EXPECT_TRUE(check_spec(spec).ok());
+  EXPECT_TRUE(check_spec(spec, kNow_ns).ok());
   EXPECT_EQ(spec.queue(), "default");
   EXPECT_EQ(spec.id(), "");
 }
@@ -40,13 +47,13 @@ TEST(CheckSpec, AcceptsEverythingAtItsBound) {
   spec.set_idempotency_key(std::string(limits::kIdempotencyKeyBytes, 'k'));
   spec.mutable_retention()->set_seconds(limits::kDurationSecondsMax);
   spec.mutable_attempt_timeout()->set_seconds(limits::kDurationSecondsMax);
-  Status status = check_spec(spec);
+  Status status = check_spec(spec, kNow_ns);
   EXPECT_TRUE(status.ok()) << status;
   spec.mutable_retention()->set_seconds(0);
   spec.mutable_attempt_timeout()->set_seconds(0);
   spec.mutable_attempt_timeout()->set_nanos(1);
   spec.set_idempotency_key("order 66, \u00fcber \u20ac");
-  status = check_spec(spec);
+  status = check_spec(spec, kNow_ns);
   EXPECT_TRUE(status.ok()) << status;
 }
 
@@ -116,6 +123,180 @@ TEST(CheckSpec, RefusesDurationsOutsideOfThirtyDays) {
   v1::JobSpec spec = good();
   spec.mutable_attempt_timeout();
   expect_refused(spec, "attempt_timeout", "more than 0 s");
+}
+
+// Sets one time of a spec to `seconds` and `nanos`.
+template <typename T>
+void set(T* time, int64_t seconds, int32_t nanos = 0) {
+  time->set_seconds(seconds);
+  time->set_nanos(nanos);
+}
+
+TEST(CheckSpec, AcceptsTimesAtTheirBounds) {
+  const auto expect_accepted = [](v1::JobSpec spec) {
+    const Status status = check_spec(spec, kNow_ns);
+    EXPECT_TRUE(status.ok()) << status;
+  };
+  v1::JobSpec spec = good();
+  set(spec.mutable_delay(), limits::kRunAtSecondsMax);
+  set(spec.mutable_total_timeout(), kLimit);
+  expect_accepted(spec);
+  set(spec.mutable_delay(), 0);
+  set(spec.mutable_total_timeout(), 0, 1);
+  set(spec.mutable_expire_at(), kNow - 1);  // it came late
+  expect_accepted(spec);
+  spec = good();
+  set(spec.mutable_run_at(), kNow + limits::kRunAtSecondsMax, 500'000'000);
+  set(spec.mutable_expire_at(), kNow + limits::kRunAtSecondsMax, 500'000'001);
+  expect_accepted(spec);
+  set(spec.mutable_run_at(), -62'135'596'800);  // long ago: at once
+  set(spec.mutable_expire_at(), 253'402'300'799, 999'999'999);
+  expect_accepted(spec);
+  spec = good();
+  set(spec.mutable_delay(), 10, 600'000'000);
+  set(spec.mutable_expire_at(), kNow + 11, 100'000'001);
+  expect_accepted(spec);
+}
+
+TEST(CheckSpec, RefusesTimesThatCannotBe) {
+  v1::JobSpec spec = good();
+  set(spec.mutable_delay(), 1);
+  set(spec.mutable_run_at(), kNow + 1);
+  expect_refused(spec, "delay", "one of them");
+  for (const auto& [seconds, nanos] : {std::pair<int64_t, int32_t>{-1, 0},
+                                       {0, -1},
+                                       {limits::kRunAtSecondsMax, 1},
+                                       {limits::kRunAtSecondsMax + 1, 0},
+                                       {INT64_MAX, 0},
+                                       {INT64_MIN, 0},
+                                       {1, 1'000'000'000}}) {
+    spec = good();
+    set(spec.mutable_delay(), seconds, nanos);
+    expect_refused(spec, "delay", "366 days");
+  }
+  for (const auto& [seconds, nanos] :
+       {std::pair<int64_t, int32_t>{kNow + limits::kRunAtSecondsMax, 500'000'001},
+        {kNow + limits::kRunAtSecondsMax + 1, 0},
+        {INT64_MAX, 0},
+        {INT64_MIN, 0},
+        {kNow, 1'000'000'000},
+        {kNow, -1}}) {
+    spec = good();
+    set(spec.mutable_run_at(), seconds, nanos);
+    expect_refused(spec, "run_at", "366 days ahead");
+  }
+  for (const auto& [seconds, nanos] : {std::pair<int64_t, int32_t>{INT64_MAX, 0},
+                                       {253'402'300'800, 0},
+                                       {-62'135'596'801, 0},
+                                       {kNow, -1}}) {
+    spec = good();
+    set(spec.mutable_expire_at(), seconds, nanos);
+    expect_refused(spec, "expire_at", "9999");
+  }
+  spec = good();
+  set(spec.mutable_run_at(), kNow + 5);
+  set(spec.mutable_expire_at(), kNow + 5);
+  expect_refused(spec, "expire_at", "may start");
+  spec = good();
+  set(spec.mutable_delay(), 10, 600'000'000);
+  set(spec.mutable_expire_at(), kNow + 11, 100'000'000);
+  expect_refused(spec, "expire_at", "may start");
+  for (const auto& [seconds, nanos] :
+       {std::pair<int64_t, int32_t>{-1, 0}, {0, 0}, {kLimit, 1}, {kLimit + 1, 0}, {INT64_MAX, 0}}) {
+    spec = good();
+    set(spec.mutable_total_timeout(), seconds, nanos);
+    expect_refused(spec, "total_timeout", "30 days");
+  }
+}
+
+TEST(CheckSpec, AcceptsRetriesAtTheirBounds) {
+  const auto expect_accepted = [](const v1::RetryPolicy& retry) {
+    v1::JobSpec spec = good();
+    *spec.mutable_retry() = retry;
+    const Status status = check_spec(spec, kNow_ns);
+    EXPECT_TRUE(status.ok()) << status;
+  };
+  v1::RetryPolicy retry;
+  expect_accepted(retry);
+  retry.set_max_attempts(limits::kAttemptsMax);
+  retry.set_jitter(0);
+  set(retry.mutable_fixed(), 0, 1);
+  expect_accepted(retry);
+  retry.set_jitter(1);
+  set(retry.mutable_fixed(), kLimit);
+  expect_accepted(retry);
+  set(retry.mutable_exponential()->mutable_first(), 3600);
+  expect_accepted(retry);
+  retry.mutable_exponential()->set_factor(1);
+  set(retry.mutable_exponential()->mutable_first(), kLimit);
+  set(retry.mutable_exponential()->mutable_max(), kLimit);
+  expect_accepted(retry);
+  retry.mutable_exponential()->set_factor(10);
+  expect_accepted(retry);
+  for (size_t i = 0; i < limits::kBackoffPauses; ++i) {
+    set(retry.mutable_listed()->add_pauses(), kLimit);
+  }
+  expect_accepted(retry);
+}
+
+TEST(CheckSpec, RefusesRetriesBeyondThem) {
+  const auto refuse = [](const v1::RetryPolicy& retry, const std::string& field,
+                         const std::string& part) {
+    v1::JobSpec spec = good();
+    *spec.mutable_retry() = retry;
+    expect_refused(spec, "retry." + field, part);
+  };
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  v1::RetryPolicy retry;
+  retry.set_max_attempts(limits::kAttemptsMax + 1);
+  refuse(retry, "max_attempts", "1 to 100");
+  for (const double jitter : {-0.01, 1.01, nan}) {
+    retry = {};
+    retry.set_jitter(jitter);
+    refuse(retry, "jitter", "0 to 1");
+  }
+  for (const auto& [seconds, nanos] : {std::pair<int64_t, int32_t>{-1, 0},
+                                       {0, 0},
+                                       {0, -1},
+                                       {kLimit, 1},
+                                       {kLimit + 1, 0},
+                                       {INT64_MAX, 0}}) {
+    retry = {};
+    set(retry.mutable_fixed(), seconds, nanos);
+    refuse(retry, "fixed", "30 days");
+    retry = {};
+    set(retry.mutable_listed()->add_pauses(), 1);
+    set(retry.mutable_listed()->add_pauses(), seconds, nanos);
+    refuse(retry, "listed.pauses[1]", "30 days");
+    retry = {};
+    set(retry.mutable_exponential()->mutable_first(), seconds, nanos);
+    refuse(retry, "exponential.first", "30 days");
+    retry = {};
+    set(retry.mutable_exponential()->mutable_first(), 0, 1);
+    set(retry.mutable_exponential()->mutable_max(), seconds, nanos);
+    refuse(retry, "exponential.max", "30 days");
+  }
+  retry = {};
+  retry.mutable_listed();
+  refuse(retry, "listed.pauses", "1 to 100");
+  for (size_t i = 0; i <= limits::kBackoffPauses; ++i) {
+    set(retry.mutable_listed()->add_pauses(), 1);
+  }
+  refuse(retry, "listed.pauses", "1 to 100");
+  retry = {};
+  retry.mutable_exponential();
+  refuse(retry, "exponential.first", "more than 0 s");
+  set(retry.mutable_exponential()->mutable_first(), 3600, 1);
+  refuse(retry, "exponential.first", "longer than max");
+  set(retry.mutable_exponential()->mutable_first(), 11);
+  set(retry.mutable_exponential()->mutable_max(), 10);
+  refuse(retry, "exponential.first", "longer than max");
+  for (const double factor : {-1.0, 0.99, 10.01, nan}) {
+    retry = {};
+    set(retry.mutable_exponential()->mutable_first(), 1);
+    retry.mutable_exponential()->set_factor(factor);
+    refuse(retry, "exponential.factor", "1 to 10");
+  }
 }
 
 TEST(CheckSpec, RefusesKeysThatAreNoNames) {

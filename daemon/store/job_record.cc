@@ -259,6 +259,7 @@ void cancel_now(v1::Job& job, const std::string& reason, int64_t wall_ns) {
   job.set_cancel_reason(reason);
   set_cancelled_outcome(job, reason);
   set_time(*job.mutable_finish_time(), wall_ns);
+  job.clear_due_time();
 }
 
 ChunkBlockPtr slice_block(const ChunkBlockPtr& block, uint64_t from_sequence, size_t max_bytes) {

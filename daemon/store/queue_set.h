@@ -1,5 +1,5 @@
-// QueueSet: which queued job is taken next: the oldest of a queue whose type has room, the queues
-// in turn.
+// QueueSet: which queued job is taken next: the first of a queue whose type has room, the queues in
+// turn.
 #pragma once
 
 #include <absl/container/flat_hash_map.h>
@@ -33,6 +33,12 @@ class TypeRooms {
     const auto found = rooms_.find(to_absl(type));
     if (found != rooms_.end()) --found->second;
   }
+  // It was used for nothing.
+  void give_back(const std::string& type) {
+    if (rooms_.empty()) return;
+    const auto found = rooms_.find(to_absl(type));
+    if (found != rooms_.end()) ++found->second;
+  }
 
  private:
   absl::flat_hash_map<absl::string_view, size_t> rooms_;
@@ -45,7 +51,8 @@ class QueueSet;
 template <typename T>
 class Queued : public ListNode<Queued<T>> {
  public:
-  int64_t age = 0;  // smaller is older; no two jobs of a store have the same
+  // Smaller is taken first; no two jobs of a store have the same. At first its age.
+  int64_t place = 0;
 
  private:
   friend class QueueSet<T>;
@@ -58,18 +65,18 @@ template <typename T>
 class QueueSet {
   using Tag = Queued<T>;
   struct Queue;
-  // The jobs of one type in one queue, oldest first.
+  // The jobs of one type in one queue, by place.
   struct Lane {
     Queue* queue = nullptr;
     std::string type;
     IntrusiveList<T, Tag> items;
-    int64_t oldest = 0;
-    int64_t newest = 0;
+    int64_t first = 0;
+    int64_t last = 0;
   };
   struct Queue : ListNode<Queue> {
     std::string name;
     std::unordered_map<std::string, std::unique_ptr<Lane>> lanes;
-    std::map<int64_t, Lane*> by_oldest;
+    std::map<int64_t, Lane*> by_first;
     size_t size = 0;
   };
 
@@ -78,19 +85,21 @@ class QueueSet {
   QueueSet(const QueueSet&) = delete;
   QueueSet& operator=(const QueueSet&) = delete;
 
-  // Quick for one that is newer than all of its queue and type, or older than most.
+  // Quick for one that stands behind all of its queue and type, or before most.
   void add(const std::string& name, const std::string& type, T& item) {
     Lane& lane = open(name, type);
-    if (lane.items.empty() || item.age > lane.newest) {
-      lane.newest = item.age;
+    if (lane.items.empty() || item.place > lane.last) {
+      lane.last = item.place;
       lane.items.push_back(item);
     } else {
-      std::vector<T*> older;
-      while (!lane.items.empty() && lane.items.front().age < item.age) {
-        older.push_back(lane.items.pop_front());
+      std::vector<T*> before;
+      while (!lane.items.empty() && lane.items.front().place < item.place) {
+        before.push_back(lane.items.pop_front());
       }
       lane.items.push_front(item);
-      for (auto next = older.rbegin(); next != older.rend(); ++next) lane.items.push_front(**next);
+      for (auto next = before.rbegin(); next != before.rend(); ++next) {
+        lane.items.push_front(**next);
+      }
     }
     item.lane_ = &lane;
     ++lane.queue->size;
@@ -123,7 +132,7 @@ class QueueSet {
     Selection(const Selection&) = delete;
     Selection& operator=(const Selection&) = delete;
     ~Selection() {
-      for (Lane* lane : full_lanes_) lane->queue->by_oldest.emplace(lane->oldest, lane);
+      for (Lane* lane : full_lanes_) lane->queue->by_first.emplace(lane->first, lane);
       for (auto queue = full_queues_.rbegin(); queue != full_queues_.rend(); ++queue) {
         set_.turns_.push_front(**queue);
       }
@@ -148,11 +157,11 @@ class QueueSet {
 
    private:
     Lane* lane_with_room(Queue& queue) {
-      while (!queue.by_oldest.empty()) {
-        Lane* lane = queue.by_oldest.begin()->second;
+      while (!queue.by_first.empty()) {
+        Lane* lane = queue.by_first.begin()->second;
         if (rooms_.has(lane->type)) return lane;
         full_lanes_.push_back(lane);
-        queue.by_oldest.erase(queue.by_oldest.begin());
+        queue.by_first.erase(queue.by_first.begin());
       }
       return nullptr;
     }
@@ -180,15 +189,15 @@ class QueueSet {
   }
   // After its front may have changed.
   void place(Lane& lane) {
-    const int64_t oldest = lane.items.front().age;
-    if (oldest == lane.oldest) return;
-    auto node = lane.queue->by_oldest.extract(lane.oldest);
-    lane.oldest = oldest;
+    const int64_t first = lane.items.front().place;
+    if (first == lane.first) return;
+    auto node = lane.queue->by_first.extract(lane.first);
+    lane.first = first;
     if (node.empty()) {
-      lane.queue->by_oldest.emplace(oldest, &lane);
+      lane.queue->by_first.emplace(first, &lane);
     } else {
-      node.key() = oldest;
-      lane.queue->by_oldest.insert(std::move(node));
+      node.key() = first;
+      lane.queue->by_first.insert(std::move(node));
     }
   }
   void leave(Lane& lane, T& item) {
@@ -198,7 +207,7 @@ class QueueSet {
     if (--queue.size == 0) {
       queues_.erase(std::string(queue.name));
     } else if (lane.items.empty()) {
-      queue.by_oldest.erase(lane.oldest);
+      queue.by_first.erase(lane.first);
       queue.lanes.erase(std::string(lane.type));
     } else {
       place(lane);

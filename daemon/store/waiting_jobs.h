@@ -42,6 +42,11 @@ class WaitingJobs {
       }
       return others_.next();
     }
+    // The last one, of that type, is not started after all: another may be in its stead.
+    void give_back_room(const std::string& type, bool suspect) {
+      rooms_.give_back(type);
+      if (suspect) suspect_ = true;
+    }
 
    private:
     TypeRooms rooms_;

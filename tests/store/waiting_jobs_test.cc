@@ -21,7 +21,7 @@ class WaitingJobsTest : public ::testing::Test {
   void add(const std::string& name, bool suspect, const std::string& type = "t") {
     Item& item = items_.emplace_back();
     item.name = name;
-    item.age = static_cast<int64_t>(items_.size());
+    item.place = static_cast<int64_t>(items_.size());
     jobs_.add("q", type, item, suspect);
   }
   std::vector<std::string> take(size_t max_jobs, bool suspect, std::vector<TypeRoom> rooms = {}) {

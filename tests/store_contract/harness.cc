@@ -49,14 +49,41 @@ Task<Status> Harness::settle(Token token, v1::JobState state, uint64_t last_sequ
                              std::string result) {
   v1::Outcome outcome;
   outcome.set_result(std::move(result));
-  std::vector<Settlement> one;
-  one.emplace_back(std::move(token), state, std::move(outcome), last_sequence);
+  Settlement settlement(std::move(token), state, std::move(outcome), last_sequence);
+  co_return co_await settle_as(std::move(settlement));
+}
+
+Task<Status> Harness::settle_as(Settlement settlement) {
+  std::vector<Settlement> one{std::move(settlement)};
   TakeRequest nothing;
   auto taken = co_await store_->settle_and_take(std::move(one), nothing);
   if (!taken.ok()) co_return taken.status();
   EXPECT_EQ(taken->settled.size(), 1u);
   EXPECT_TRUE(taken->jobs.empty());
   co_return taken->settled[0];
+}
+
+Task<Status> Harness::settle_later(Token token, std::chrono::milliseconds pause,
+                                   std::string message) {
+  v1::Outcome outcome;
+  outcome.set_error_code("handler_error");
+  outcome.set_error_message(std::move(message));
+  Settlement settlement(std::move(token), v1::JOB_STATE_SCHEDULED, std::move(outcome), 0);
+  settlement.pause = pause;
+  co_return co_await settle_as(std::move(settlement));
+}
+
+Task<Status> Harness::snooze(Token token, std::chrono::milliseconds pause) {
+  Settlement settlement(std::move(token), v1::JOB_STATE_SCHEDULED, v1::Outcome(), 0);
+  settlement.pause = pause;
+  settlement.snoozed = true;
+  co_return co_await settle_as(std::move(settlement));
+}
+
+Task<Promoted> Harness::promote(size_t max_jobs) {
+  const auto promoted = co_await store_->promote(max_jobs);
+  EXPECT_TRUE(promoted.ok()) << promoted.status();
+  co_return promoted.ok() ? *promoted : Promoted();
 }
 
 Task<Status> Harness::release(Token token) {

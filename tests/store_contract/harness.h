@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <memory>
 #include <string>
 #include <utility>
@@ -18,6 +19,7 @@ namespace weft::testing {
 class Recorder final : public StoreListener {
  public:
   void on_work() override { events.push_back("work"); }
+  void on_scheduled(std::chrono::milliseconds in) override { scheduled.push_back(in); }
   void on_cancel_requested(const std::string& job_id, const std::string& reason) override {
     events.push_back("cancel " + job_id + " " + reason);
   }
@@ -30,6 +32,7 @@ class Recorder final : public StoreListener {
   }
   std::vector<std::string> events;
   std::vector<v1::Job> finished;
+  std::vector<std::chrono::milliseconds> scheduled;  // aside: a server's clock is not quite ours
 };
 
 // A store with its listener, and short words for what tests do with it. Failures of a helper are
@@ -50,6 +53,13 @@ class Harness {
   Task<v1::Job> run_one(v1::JobSpec spec);
   Task<Status> settle(Token token, v1::JobState state = v1::JOB_STATE_SUCCEEDED,
                       uint64_t last_sequence = 0, std::string result = "");
+  // The attempt failed with that error, or snoozed, and is to be followed by another.
+  Task<Status> settle_later(Token token, std::chrono::milliseconds pause,
+                            std::string message = "no such picture");
+  Task<Status> snooze(Token token, std::chrono::milliseconds pause);
+  // Settles as it says, and takes nothing.
+  Task<Status> settle_as(Settlement settlement);
+  Task<Promoted> promote(size_t max_jobs = 100);
   Task<Status> release(Token token);
   // Awaits a verb that must succeed.
   Task<void> must(Task<Status> verb) {

@@ -18,12 +18,14 @@
 #include <weft/store/memory/memory_store.h>
 #include <weft/store/own_loop.h>
 #include <weft/store/send_log.h>
+#include <weft/store/timed_jobs.h>
 #include <weft/store/waiting_jobs.h>
 
 namespace weft {
 namespace {
 
 struct Record : Queued<Record> {
+  int64_t age = 0;  // smaller is older
   v1::Job job;
   Incarnation worker;  // of the attempt that runs, or that settled
   LazyDeque<ChunkBlockPtr> blocks;
@@ -48,17 +50,22 @@ class MemoryStore final : public Store {
       : options_(options),
         random_(make_id_source(options)),
         finished_(options.finished_per_queue) {}
-  ~MemoryStore() override { waiting_.clear(); }
+  ~MemoryStore() override {
+    waiting_.clear();
+    timed_.clear();
+  }
 
   void set_listener(StoreListener* listener) override { listener_ = listener; }
   StoreStats stats() const override {
     StoreStats stats = stats_;
     stats.queued_jobs = waiting_.size();
+    stats.scheduled_jobs = timed_.scheduled();
     stats.running_jobs = running_;
     stats.finished_jobs = finished_.size();
     stats.succeeded_jobs = finished_.count(JobState::kSucceeded);
     stats.dead_jobs = finished_.count(JobState::kDead);
     stats.cancelled_jobs = finished_.count(JobState::kCancelled);
+    stats.expired_jobs = finished_.count(JobState::kExpired);
     stats.suspect_jobs = waiting_.suspects();
     return stats;
   }
@@ -73,12 +80,8 @@ class MemoryStore final : public Store {
     count_commit(specs.size());
     std::vector<StatusOr<Submitted>> answers;
     answers.reserve(specs.size());
-    bool any = false;
-    for (v1::JobSpec& spec : specs) {
-      answers.push_back(submit_one(std::move(spec)));
-      any = any || (answers.back().ok() && !answers.back()->existing);
-    }
-    if (any) tell_work();
+    for (v1::JobSpec& spec : specs) answers.push_back(submit_one(std::move(spec)));
+    tell_waiting();
     co_return answers;
   }
 
@@ -90,14 +93,23 @@ class MemoryStore final : public Store {
     Taken taken;
     for (Settlement& settlement : settlements) taken.settled.push_back(settle_one(settlement));
     size_t bytes = 0;
+    size_t ended_here = 0;
     WaitingJobs<Record>::Take waiting(waiting_, take);
     while (taken.jobs.size() < take.max_jobs) {
-      if (bytes >= options_.take_bytes) {
-        if (waiting_.size() > 0) tell_work();
+      if (bytes >= options_.take_bytes || ended_here == limits::kPromoteBatch) {
+        has_work_ = has_work_ || waiting_.size() > 0;
         break;
       }
       Record* record = waiting.next();
       if (record == nullptr) break;
+      timed_.remove(*record, record->job);
+      if (const auto end = overdue(record->job, wall_ns())) {
+        waiting.give_back_room(record->job.spec().type(), is_suspect(record->job.crashes()));
+        end_overdue(record->job, *end, wall_ns());
+        ended(*record);
+        ++ended_here;
+        continue;
+      }
       if (const ChunkBlockPtr entry = start_attempt(record->job, take.worker_name, wall_ns())) {
         record->blocks.push_back(entry);
       }
@@ -106,8 +118,38 @@ class MemoryStore final : public Store {
       ++running_;
       bytes += record->job.spec().payload().size();
       taken.jobs.push_back(record->job);
+      taken.jobs.back().clear_errors();
     }
+    tell_waiting();
     co_return StatusOr<Taken>(std::move(taken));
+  }
+
+  Task<StatusOr<Promoted>> promote(size_t max_jobs) override {
+    own_loop_.enter();
+    co_await yield_now();
+    count_commit(1);
+    Promoted promoted;
+    for (; promoted.jobs < max_jobs; ++promoted.jobs) {
+      Record* record = timed_.first(wall_ns() / kMillisecond_ns);
+      if (record == nullptr) break;
+      v1::Job& job = record->job;
+      const auto end = overdue(job, wall_ns());
+      leave(*record);
+      if (end) {
+        end_overdue(job, *end, wall_ns());
+        ended(*record);
+      } else {
+        weft::promote(job);
+        record->place = ++last_age_;
+        wait(*record);
+      }
+    }
+    earliest_ms_ = kNoTime;  // the answer says it
+    tell_waiting();
+    if (const int64_t next = timed_.next_ms(); next != kNoTime) {
+      promoted.next_in = time_until(next, wall_ns());
+    }
+    co_return promoted;
   }
 
   Task<std::vector<Status>> release(std::vector<Token> tokens) override {
@@ -125,8 +167,7 @@ class MemoryStore final : public Store {
     }
     // Newest first to the front, so that the oldest stands first.
     std::sort(released.begin(), released.end(),
-              [](const Record* a, const Record* b) { return a->age > b->age; });
-    bool queued = false;
+              [](const Record* a, const Record* b) { return a->place > b->place; });
     for (Record* record : released) {
       give_back(record->job, JobEvent::kRelease, wall_ns());
       --running_;
@@ -134,10 +175,9 @@ class MemoryStore final : public Store {
         ended(*record);
       } else {
         wait(*record);
-        queued = true;
       }
     }
-    if (queued) tell_work();
+    tell_waiting();
     co_return answers;
   }
 
@@ -164,7 +204,7 @@ class MemoryStore final : public Store {
     v1::CancelResponse response;
     switch (decide_cancel(state_of(record->job))) {
       case CancelDecision::kEndNow:
-        waiting_.remove(*record, is_suspect(record->job.crashes()));
+        leave(*record);
         cancel_now(record->job, reason, wall_ns());
         response.set_result(v1::CancelResponse::CANCELLED);
         response.set_state(record->job.state());
@@ -309,7 +349,7 @@ class MemoryStore final : public Store {
       const v1::Job& job = next->second->job;
       if (!matches_state_and_queue(filter, job.state(), job.spec().queue())) continue;
       if (!matches_type(filter, job.spec().type())) continue;
-      page.jobs.push_back(without_payload(job));
+      page.jobs.push_back(in_brief(job));
       if (job.has_outcome()) page.jobs.back().mutable_outcome()->clear_result();
     }
     co_return StatusOr<JobPage>(std::move(page));
@@ -325,18 +365,17 @@ class MemoryStore final : public Store {
     if (!next_state(state_of(job), JobEvent::kRetry, false)) {
       co_return not_dead(job_id, state_of(job));
     }
+    if (const Status expired = check_not_expired(job, wall_ns()); !expired.ok()) co_return expired;
     const std::string& queue = job.spec().queue();
-    if (waiting_.size(queue) >= options_.queued_per_queue) {
-      co_return queue_full(queue, options_.queued_per_queue);
-    }
+    if (is_full(queue)) co_return queue_full(queue, options_.queued_per_queue);
     weft::retry(job, wall_ns());
     finished_.remove(record->age);
     finished_.publish();
     record->worker = Incarnation();
     record->consumed = 0;
     wait(*record);
-    tell_work();
-    co_return without_payload(job);
+    tell_waiting();
+    co_return in_brief(job);
   }
 
   Task<Status> remove(std::string job_id) override {
@@ -406,12 +445,11 @@ class MemoryStore final : public Store {
       WEFT_RETURN_IF_ERROR(check_same(there->job.spec(), spec));
       return Submitted(spec.id(), true);
     }
-    if (waiting_.size(spec.queue()) >= options_.queued_per_queue) {
-      return queue_full(spec.queue(), options_.queued_per_queue);
-    }
+    if (is_full(spec.queue())) return queue_full(spec.queue(), options_.queued_per_queue);
     auto record = std::make_unique<Record>();
     record->job = new_job(std::move(spec), wall_ns());
     record->age = ++last_age_;
+    record->place = record->age;
     by_age_.emplace(record->age, record.get());
     const v1::JobSpec& stored = record->job.spec();
     wait(*record);
@@ -424,9 +462,23 @@ class MemoryStore final : public Store {
     return answer;
   }
 
+  bool is_full(const std::string& queue) const {
+    return waiting_.size(queue) + timed_.scheduled(queue) >= options_.queued_per_queue;
+  }
+  // QUEUED or SCHEDULED from now on.
   void wait(Record& record) {
-    const v1::JobSpec& spec = record.job.spec();
-    waiting_.add(spec.queue(), spec.type(), record, is_suspect(record.job.crashes()));
+    const v1::Job& job = record.job;
+    timed_.add(record, job);
+    earliest_ms_ = std::min(earliest_ms_, next_time_ms(job));
+    if (state_of(job) == JobState::kScheduled) return;
+    waiting_.add(job.spec().queue(), job.spec().type(), record, is_suspect(job.crashes()));
+    has_work_ = true;
+  }
+  // Before its state changes.
+  void leave(Record& record) {
+    const v1::Job& job = record.job;
+    timed_.remove(record, job);
+    if (state_of(job) == JobState::kQueued) waiting_.remove(record, is_suspect(job.crashes()));
   }
   // Keys of all queues in one map; a queue's name has no line end.
   static std::string key_name(const v1::JobSpec& spec) {
@@ -471,7 +523,8 @@ class MemoryStore final : public Store {
     Record* record = find(token.job_id);
     if (record == nullptr) return unknown_job(token.job_id);
     if (running(token) == nullptr) {
-      const bool by_this_token = is_finished(state_of(record->job)) && token.attempt > 0 &&
+      // A job that was handed back has no worker.
+      const bool by_this_token = state_of(record->job) != JobState::kRunning && token.attempt > 0 &&
                                  record->job.attempt() == token.attempt &&
                                  record->worker == token.worker;
       return by_this_token ? absl::OkStatus() : refuse(token);
@@ -481,7 +534,11 @@ class MemoryStore final : public Store {
     if (settlement.progress) *record->job.mutable_progress() = *std::move(settlement.progress);
     settle(record->job, settlement, wall_ns());
     --running_;
-    ended(*record);
+    if (is_finished(state_of(record->job))) {
+      ended(*record);
+    } else {
+      wait(*record);
+    }
     return absl::OkStatus();
   }
 
@@ -490,11 +547,22 @@ class MemoryStore final : public Store {
     copy.mutable_spec()->clear_payload();
     return copy;
   }
-  void tell_finished(const Record& record) {
-    if (listener_ != nullptr) listener_->on_finished(without_payload(record.job));
+  // As lists and listeners see it.
+  static v1::Job in_brief(const v1::Job& job) {
+    v1::Job copy = without_payload(job);
+    copy.clear_errors();
+    return copy;
   }
-  void tell_work() {
-    if (listener_ != nullptr) listener_->on_work();
+  void tell_finished(const Record& record) {
+    if (listener_ != nullptr) listener_->on_finished(in_brief(record.job));
+  }
+  // Of the jobs that wait since the verb began.
+  void tell_waiting() {
+    const bool work = std::exchange(has_work_, false);
+    const int64_t earliest_ms = std::exchange(earliest_ms_, kNoTime);
+    if (listener_ == nullptr) return;
+    if (work) listener_->on_work();
+    if (earliest_ms != kNoTime) listener_->on_scheduled(time_until(earliest_ms, wall_ns()));
   }
   void count_commit(size_t operations) {
     ++stats_.commits;
@@ -509,6 +577,9 @@ class MemoryStore final : public Store {
   std::map<int64_t, Record*> by_age_;
   int64_t last_age_ = 0;
   WaitingJobs<Record> waiting_;
+  TimedJobs<Record> timed_;
+  bool has_work_ = false;          // to be told
+  int64_t earliest_ms_ = kNoTime;  // the same
   FinishedJobs finished_;
   absl::flat_hash_map<std::string, Key> keys_;
   std::set<std::pair<int64_t, std::string>> expiring_keys_;  // of jobs that are gone

@@ -205,7 +205,7 @@ void Writer::recover(int64_t wall_ns) {
 void Writer::give_back_all(std::vector<LiveJob*> jobs, JobEvent event, int64_t wall_ns) {
   // Newest first to the front, so that the oldest stands first.
   std::sort(jobs.begin(), jobs.end(),
-            [](const LiveJob* a, const LiveJob* b) { return a->age > b->age; });
+            [](const LiveJob* a, const LiveJob* b) { return a->place > b->place; });
   for (LiveJob* live : jobs) {
     give_back(*live->job, event, wall_ns);
     live->worker = Incarnation();
@@ -313,6 +313,7 @@ Writer::LiveJob& Writer::add_live(std::string id, int64_t row) {
   auto live = std::make_unique<LiveJob>();
   live->id = std::move(id);
   live->age = row;
+  live->place = row;
   LiveJob& added = *live;
   live_.emplace(to_absl(added.id), std::move(live));
   return added;

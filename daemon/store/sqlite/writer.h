@@ -104,6 +104,7 @@ class Writer {
   // A million of them wait in memory, so it is small: its age is its row, and its queue and type
   // are known where it stands.
   struct LiveJob : Queued<LiveJob> {
+    int64_t age = 0;
     int64_t row() const { return age; }
     std::string id;
     // Running: the record without its payload. Queued: the whole record, while there is room for

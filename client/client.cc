@@ -118,7 +118,8 @@ StatusOr<v1::Job> Client::retry(const std::string& job_id) {
   // It is not dead any more: an earlier try has queued it, unless it has ended since.
   StatusOr<v1::Job> now = get(job_id);
   const bool runs_again =
-      now.ok() && (now->state() == v1::JOB_STATE_QUEUED || now->state() == v1::JOB_STATE_RUNNING);
+      now.ok() && (now->state() == v1::JOB_STATE_QUEUED || now->state() == v1::JOB_STATE_RUNNING ||
+                   now->state() == v1::JOB_STATE_SCHEDULED);
   if (!runs_again) return status;
   return now;
 }

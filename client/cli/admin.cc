@@ -11,6 +11,7 @@
 #include "client/cli/exit_code.h"
 #include "client/cli/interrupt.h"
 #include "client/cli/output.h"
+#include "client/cli/time_text.h"
 
 namespace weft::cli {
 namespace {
@@ -64,6 +65,7 @@ std::string table_line(const v1::Job& job) {
     std::snprintf(percent, sizeof percent, "%.0f%%", job.progress().fraction() * 100);
     note = percent;
   }
+  if (job.has_due_time()) note = "due " + time_text(job.due_time());
   return table_line(job.spec().id(), state_name(job.state()), job.spec().queue(), job.spec().type(),
                     std::to_string(job.attempt()), json.value("submit_time", ""), note);
 }

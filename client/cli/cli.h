@@ -33,6 +33,9 @@ int report_usage(const Status& status);
 // What the values of options must be; each explains itself in one sentence.
 CLI::Validator text();       // UTF-8
 CLI::Validator seconds();    // more than 0, and a number of milliseconds
+CLI::Validator duration();   // as parse_duration() takes it
+CLI::Validator time();       // as parse_time() takes it
+CLI::Validator backoff();    // as parse_backoff() takes it
 CLI::Validator sequence();   // a whole number from 1
 CLI::Validator host_port();  // of a server
 int64_t to_ms(double seconds);

@@ -11,10 +11,13 @@
 
 namespace weft::cli {
 
-// `stream` is a ResultStream or an Attachment. Returns the exit code.
+// Says why the attempt before this one was not the last.
+void tell_failure(Client& client, const std::string& job_id, uint64_t attempt);
+
+// `stream` is a ResultStream or an Attachment of `client`'s. Returns the exit code.
 template <typename Stream>
-int follow(Stream& stream, const std::string& job_id, Format format, Interrupt& interrupt,
-           bool raw = false) {
+int follow(Client& client, Stream& stream, const std::string& job_id, Format format,
+           Interrupt& interrupt, bool raw = false) {
   EventPrinter printer(format, job_id, raw);
   interrupt.on_signal([&stream] { stream.stop(); });
   int code = kSucceeded;
@@ -28,6 +31,9 @@ int follow(Stream& stream, const std::string& job_id, Format format, Interrupt& 
     if (!event->has_value()) {
       code = printer.finish() ? exit_code_of(printer.finished().state()) : printer.output_code();
       break;
+    }
+    if (format == Format::kTable && (*event)->has_attempt_started()) {
+      tell_failure(client, job_id, (*event)->attempt_started().attempt());
     }
     if (!printer.print(**event)) {
       code = printer.output_code();

@@ -15,6 +15,8 @@
 
 #include <weft/client/text.h>
 
+#include "client/cli/time_text.h"
+
 namespace weft::cli {
 namespace {
 
@@ -23,26 +25,11 @@ constexpr size_t kShownBytes = 200;  // of anything longer, a table shows the si
 
 using Json = nlohmann::ordered_json;
 
-// On one line and harmless for a terminal; long ones only by their size.
+// On one line; long ones only by their size.
 std::string table_value(const Json& value) {
-  std::string text = value.is_string() ? value.get<std::string>() : value.dump();
+  const std::string text = value.is_string() ? value.get<std::string>() : value.dump();
   if (text.size() > kShownBytes) return std::to_string(text.size()) + " bytes";
-  std::string out;
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte >= 0x20 && byte != 0x7f) {
-      out += c;
-    } else {
-      char escaped[8];
-      std::snprintf(escaped, sizeof escaped, "\\x%02x", byte);
-      out += c == '\n' ? "\\n" : c == '\t' ? "\\t" : escaped;
-    }
-  }
-  return out;
-}
-
-std::string time_text(const google::protobuf::Timestamp& time) {
-  return google::protobuf::util::TimeUtil::ToString(time);
+  return one_line(text);
 }
 
 void put_outcome(Json& object, const v1::Outcome& outcome) {
@@ -75,7 +62,52 @@ Json progress_json(const v1::Progress& progress) {
   return {{"fraction", progress.fraction()}, {"message", progress.message()}};
 }
 
+// When the job is to run, and how often.
+void put_plan(Json& json, const v1::JobSpec& spec) {
+  if (spec.has_run_at()) json["run_at"] = time_text(spec.run_at());
+  if (spec.has_delay()) json["delay_seconds"] = seconds_of(spec.delay());
+  if (spec.has_expire_at()) json["expire_at"] = time_text(spec.expire_at());
+  if (spec.has_attempt_timeout()) json["timeout_seconds"] = seconds_of(spec.attempt_timeout());
+  if (spec.has_total_timeout()) {
+    json["total_timeout_seconds"] = seconds_of(spec.total_timeout());
+  }
+  const v1::RetryPolicy& retry = spec.retry();
+  if (retry.max_attempts() > 0) json["max_attempts"] = retry.max_attempts();
+  if (retry.backoff_case() != v1::RetryPolicy::BACKOFF_NOT_SET) {
+    json["backoff"] = backoff_text(retry);
+  }
+  if (retry.has_jitter()) json["jitter"] = retry.jitter();
+}
+
+Json errors_json(const v1::Job& job) {
+  Json errors = Json::array();
+  for (const v1::AttemptError& error : job.errors()) {
+    errors.push_back({{"attempt", error.attempt()},
+                      {"start_time", time_text(error.start_time())},
+                      {"end_time", time_text(error.end_time())},
+                      {"worker", error.worker()},
+                      {"code", error.error_code()},
+                      {"message", error.error_message()}});
+  }
+  return errors;
+}
+
 }  // namespace
+
+std::string one_line(const std::string& text) {
+  std::string out;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte >= 0x20 && byte != 0x7f) {
+      out += c;
+    } else {
+      char escaped[8];
+      std::snprintf(escaped, sizeof escaped, "\\x%02x", byte);
+      out += c == '\n' ? "\\n" : c == '\t' ? "\\t" : escaped;
+    }
+  }
+  return out;
+}
 
 Output::Output() { std::signal(SIGPIPE, SIG_IGN); }
 
@@ -140,20 +172,22 @@ Json job_json(const v1::Job& job) {
   if (job.spec().stream_policy() != v1::STREAM_POLICY_UNSPECIFIED) {
     json["stream_policy"] = policy_name(job.spec().stream_policy());
   }
-  if (job.spec().has_attempt_timeout()) {
-    json["timeout_seconds"] = seconds_of(job.spec().attempt_timeout());
-  }
+  put_plan(json, job.spec());
   if (job.spec().has_retention()) json["retention_seconds"] = seconds_of(job.spec().retention());
   // The client's own key is the id, which is shown already.
   if (!job.spec().idempotency_key().empty() && job.spec().idempotency_key() != job.spec().id()) {
     json["idempotency_key"] = job.spec().idempotency_key();
   }
+  if (job.failures() > 0) json["failures"] = job.failures();
+  if (job.snoozes() > 0) json["snoozes"] = job.snoozes();
   if (job.crashes() > 0) json["crashes"] = job.crashes();
   if (!job.spec().metadata().empty()) {
     Json& metadata = json["metadata"];
     for (const auto& [key, value] : job.spec().metadata()) metadata[key] = value;
   }
   if (job.has_submit_time()) json["submit_time"] = time_text(job.submit_time());
+  if (job.has_due_time()) json["due_time"] = time_text(job.due_time());
+  if (job.has_deadline_time()) json["deadline_time"] = time_text(job.deadline_time());
   if (job.has_start_time()) json["start_time"] = time_text(job.start_time());
   if (job.has_finish_time()) json["finish_time"] = time_text(job.finish_time());
   if (!job.worker().empty()) json["worker"] = job.worker();
@@ -164,16 +198,24 @@ Json job_json(const v1::Job& job) {
   json["cancel_requested"] = job.cancel_requested();
   if (!job.cancel_reason().empty()) json["cancel_reason"] = job.cancel_reason();
   if (job.has_outcome()) put_outcome(json, job.outcome());
+  if (job.errors_size() > 0) json["errors"] = errors_json(job);
   return json;
 }
 
 std::string job_table(const v1::Job& job) {
-  const Json json = job_json(job);
+  Json json = job_json(job);
+  json.erase("errors");
   std::string out;
   for (const auto& [key, value] : json.items()) {
     std::string name = key;
     name.resize(std::max<size_t>(name.size() + 2, 18), ' ');
     out += name + table_value(value) + "\n";
+  }
+  for (const v1::AttemptError& error : job.errors()) {
+    out += "attempt " + std::to_string(error.attempt()) + " failed at " +
+           time_text(error.end_time()) + ", begun at " + time_text(error.start_time()) + " by " +
+           one_line(error.worker()) + ": " + one_line(error.error_code()) + ": " +
+           one_line(error.error_message()) + "\n";
   }
   return out;
 }

@@ -36,6 +36,8 @@ std::string state_name(v1::JobState state);
 void put_bytes(nlohmann::ordered_json& object, const std::string& name, const std::string& bytes);
 nlohmann::ordered_json job_json(const v1::Job& job);
 std::string job_table(const v1::Job& job);
+// Harmless for a terminal.
+std::string one_line(const std::string& text);
 // One document as the format wants it: indented, or on one line.
 std::string document(const nlohmann::ordered_json& json, Format format);
 

@@ -51,6 +51,21 @@ int get(const Globals& globals, const ReadOptions& options) {
   return out.finish();
 }
 
+}  // namespace
+
+void tell_failure(Client& client, const std::string& job_id, uint64_t attempt) {
+  const StatusOr<v1::Job> job = client.get(job_id);
+  if (!job.ok()) return;  // it is not what was asked for
+  for (const v1::AttemptError& error : job->errors()) {
+    if (error.attempt() + 1 != attempt) continue;
+    std::fprintf(stderr, "weft: attempt %llu failed: %s: %s\n",
+                 static_cast<unsigned long long>(error.attempt()), error.error_code().c_str(),
+                 one_line(error.error_message()).c_str());
+  }
+}
+
+namespace {
+
 int watch(const Globals& globals, const ReadOptions& options) {
   Interrupt interrupt;
   Client client(globals.client_options());
@@ -58,7 +73,7 @@ int watch(const Globals& globals, const ReadOptions& options) {
                                       .from_sequence = options.from,
                                       .all_attempts = options.all_attempts,
                                       .deadline_ms = options.deadline_ms()});
-  return follow(stream, options.id, globals.output(), interrupt, options.raw);
+  return follow(client, stream, options.id, globals.output(), interrupt, options.raw);
 }
 
 // Each line of standard input is a send, until its end or the end of the attachment. Returns how
@@ -107,7 +122,7 @@ int attach(const Globals& globals, const ReadOptions& options) {
                                          .deadline_ms = options.deadline_ms()});
   size_t unsent = 0;
   std::thread sender([&] { unsent = send_lines(attachment, interrupt.end_fd()); });
-  const int code = follow(attachment, options.id, globals.output(), interrupt, options.raw);
+  const int code = follow(client, attachment, options.id, globals.output(), interrupt, options.raw);
   interrupt.end();
   attachment.stop();
   sender.join();

@@ -16,6 +16,7 @@
 #include "client/cli/exit_code.h"
 #include "client/cli/follow.h"
 #include "client/cli/output.h"
+#include "client/cli/time_text.h"
 
 namespace weft::cli {
 namespace {
@@ -27,7 +28,7 @@ constexpr char kStockHelp[] =
     "  digest  {\"path\":FOLDER}: the SHA-256 of every file below it\n"
     "  echo    anything: the same again\n"
     "  sleep   {\"ms\":N}\n"
-    "  fail    {\"message\":TEXT}\n"
+    "  fail    {\"message\":TEXT}, also \"times\": how often, before it succeeds\n"
     "  spin    {\"ms\":N}: CPU work\n"
     "  http    {\"url\":URL}, also \"method\", \"headers\", \"body\", \"timeout_ms\", "
     "\"max_bytes\",\n"
@@ -47,9 +48,66 @@ struct SubmitOptions {
   double deadline_s = 0;
   bool raw = false;
   std::string key;
-  double timeout_s = 0;
   double retention_s = -1;
+  // As written; checked when the command line was parsed.
+  std::string timeout;
+  std::string total_timeout;
+  std::string delay;
+  std::string run_at;
+  std::string expire_at;
+  std::string expire_in;
+  std::string backoff;
+  uint32_t max_attempts = 0;
+  double jitter = -1;
 };
+
+void add_time_options(CLI::App& command, SubmitOptions& options) {
+  CLI::Option* delay = command.add_option("--delay", options.delay, "Start it so much later")
+                           ->type_name("DURATION")
+                           ->check(duration());
+  command.add_option("--run-at", options.run_at, "Start it at this time, as 2026-01-01T10:00:00Z")
+      ->type_name("TIME")
+      ->check(time())
+      ->excludes(delay);
+  CLI::Option* expire_at =
+      command
+          .add_option("--expire-at", options.expire_at,
+                      "Do not start it any more after this time: it is expired then")
+          ->type_name("TIME")
+          ->check(time());
+  command.add_option("--expire-in", options.expire_in, "The same, so much from now")
+      ->type_name("DURATION")
+      ->check(duration())
+      ->excludes(expire_at);
+  command.add_option("--timeout", options.timeout, "An attempt that runs longer fails")
+      ->type_name("DURATION")
+      ->check(duration());
+  command
+      .add_option("--total-timeout", options.total_timeout,
+                  "A job that is not done so long after it was submitted is dead")
+      ->type_name("DURATION")
+      ->check(duration());
+}
+
+void add_retry_options(CLI::App& command, SubmitOptions& options) {
+  command
+      .add_option("--max-attempts", options.max_attempts,
+                  "Failures after which it is dead; 1: no retry (default: the handler's, 3)")
+      ->type_name("N")
+      ->check(CLI::Range(uint32_t{1}, limits::kAttemptsMax));
+  command
+      .add_option("--backoff", options.backoff,
+                  "Pauses before retries: exp:FIRST[,FACTOR[,LONGEST]], fixed:PAUSE or "
+                  "list:PAUSE,… (default: the handler's, exp:2s,2,1h)")
+      ->type_name("BACKOFF")
+      ->check(backoff());
+  command
+      .add_option("--jitter", options.jitter,
+                  "By how much of itself a pause may be shorter or longer: 0 to 1 (default: the "
+                  "handler's, 0.5)")
+      ->type_name("PART")
+      ->check(CLI::Range(0.0, 1.0));
+}
 
 void add_job_options(CLI::App& command, SubmitOptions& options) {
   command.add_option("type", options.type, "The handler's name: count, digest, echo…")
@@ -81,9 +139,8 @@ void add_job_options(CLI::App& command, SubmitOptions& options) {
                   "the id)")
       ->type_name("KEY")
       ->check(text());
-  command.add_option("--timeout", options.timeout_s, "An attempt that runs longer fails")
-      ->type_name("SECONDS")
-      ->check(seconds());
+  add_time_options(command, options);
+  add_retry_options(command, options);
   command
       .add_option("--retention", options.retention_s,
                   "How long the job is kept after its end; 0: not at all (default: the daemon's)")
@@ -92,9 +149,45 @@ void add_job_options(CLI::App& command, SubmitOptions& options) {
   command.footer(kStockHelp);
 }
 
-google::protobuf::Duration duration(double seconds) {
+google::protobuf::Duration to_duration(double seconds) {
   return google::protobuf::util::TimeUtil::NanosecondsToDuration(
       static_cast<int64_t>(seconds * 1e9));
+}
+
+// Into the field that `field` gives, when there is a text.
+template <typename Parse, typename Field>
+Status put(const std::string& text, Parse parse, Field field) {
+  if (text.empty()) return absl::OkStatus();
+  auto parsed = parse(text);
+  WEFT_RETURN_IF_ERROR(parsed.status());
+  *field() = *std::move(parsed);
+  return absl::OkStatus();
+}
+
+Status put_times(const SubmitOptions& options, v1::JobSpec& spec) {
+  WEFT_RETURN_IF_ERROR(
+      put(options.timeout, parse_duration, [&] { return spec.mutable_attempt_timeout(); }));
+  WEFT_RETURN_IF_ERROR(
+      put(options.total_timeout, parse_duration, [&] { return spec.mutable_total_timeout(); }));
+  WEFT_RETURN_IF_ERROR(put(options.delay, parse_duration, [&] { return spec.mutable_delay(); }));
+  WEFT_RETURN_IF_ERROR(put(options.run_at, parse_time, [&] { return spec.mutable_run_at(); }));
+  WEFT_RETURN_IF_ERROR(
+      put(options.expire_at, parse_time, [&] { return spec.mutable_expire_at(); }));
+  google::protobuf::Duration expire_in;
+  WEFT_RETURN_IF_ERROR(put(options.expire_in, parse_duration, [&] { return &expire_in; }));
+  if (!options.expire_in.empty()) {
+    using google::protobuf::util::TimeUtil;
+    *spec.mutable_expire_at() =
+        TimeUtil::NanosecondsToTimestamp(RealClock::instance().wall_ns()) + expire_in;
+  }
+  return absl::OkStatus();
+}
+
+Status put_retry(const SubmitOptions& options, v1::JobSpec& spec) {
+  if (options.max_attempts > 0) spec.mutable_retry()->set_max_attempts(options.max_attempts);
+  if (options.jitter >= 0) spec.mutable_retry()->set_jitter(options.jitter);
+  if (options.backoff.empty()) return absl::OkStatus();
+  return parse_backoff(options.backoff, spec.mutable_retry());
 }
 
 StatusOr<v1::JobSpec> make_spec(const SubmitOptions& options) {
@@ -109,8 +202,9 @@ StatusOr<v1::JobSpec> make_spec(const SubmitOptions& options) {
   }
   spec.set_content_type(options.content_type);
   spec.set_idempotency_key(options.key);
-  if (options.timeout_s > 0) *spec.mutable_attempt_timeout() = duration(options.timeout_s);
-  if (options.retention_s >= 0) *spec.mutable_retention() = duration(options.retention_s);
+  if (options.retention_s >= 0) *spec.mutable_retention() = to_duration(options.retention_s);
+  WEFT_RETURN_IF_ERROR(put_times(options, spec));
+  WEFT_RETURN_IF_ERROR(put_retry(options, spec));
   for (const std::string& label : options.metadata) {
     const size_t equals = label.find('=');
     if (equals == std::string::npos || equals == 0) {
@@ -129,6 +223,9 @@ StatusOr<v1::JobSpec> make_spec(const SubmitOptions& options) {
 std::optional<v1::SubmitResponse> submit_spec(Client& client, v1::JobSpec spec,
                                               Interrupt& interrupt, int* code) {
   const std::string id = spec.id();
+  // Counted from now, it would be another time in the next submission.
+  const std::string expiry =
+      spec.has_expire_at() ? " and --expire-at " + time_text(spec.expire_at()) : "";
   interrupt.on_signal([&client] { client.stop(); });
   StatusOr<v1::SubmitResponse> answer = client.submit(std::move(spec));
   interrupt.on_signal(nullptr);
@@ -139,8 +236,8 @@ std::optional<v1::SubmitResponse> submit_spec(Client& client, v1::JobSpec spec,
     std::fprintf(stderr,
                  "weft: job %s may have been stored\n"
                  "  see:     weft get %s\n"
-                 "  repeat:  the same command with --id %s, which is safe\n",
-                 id.c_str(), id.c_str(), id.c_str());
+                 "  repeat:  the same command with --id %s%s, which is safe\n",
+                 id.c_str(), id.c_str(), id.c_str(), expiry.c_str());
   }
   return std::nullopt;
 }
@@ -176,7 +273,7 @@ int run(const Globals& globals, const SubmitOptions& options) {
   int code = kSucceeded;
   if (!submit_spec(client, *std::move(spec), interrupt, &code)) return code;
   Attachment attachment = client.attach({.job_id = id, .deadline_ms = to_ms(options.deadline_s)});
-  code = follow(attachment, id, globals.output(), interrupt, options.raw);
+  code = follow(client, attachment, id, globals.output(), interrupt, options.raw);
   if (code == kOutputClosed) {
     // Nobody wants the rest.
     static_cast<void>(client.cancel(id, "the reader of its output has left"));

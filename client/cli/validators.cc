@@ -6,6 +6,7 @@
 #include <weft/client/text.h>
 
 #include "client/cli/cli.h"
+#include "client/cli/time_text.h"
 
 namespace weft::cli {
 namespace {
@@ -59,6 +60,20 @@ CLI::Validator text() {
 }
 CLI::Validator seconds() {
   return validator([](std::string& value) { return check_seconds(value); });
+}
+CLI::Validator duration() {
+  return validator(
+      [](std::string& value) { return std::string(parse_duration(value).status().message()); });
+}
+CLI::Validator time() {
+  return validator(
+      [](std::string& value) { return std::string(parse_time(value).status().message()); });
+}
+CLI::Validator backoff() {
+  return validator([](std::string& value) {
+    v1::RetryPolicy policy;
+    return std::string(parse_backoff(value, &policy).message());
+  });
 }
 CLI::Validator sequence() {
   return validator([](std::string& value) { return check_sequence(value); });

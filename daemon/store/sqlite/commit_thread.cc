@@ -91,6 +91,7 @@ BatchResult CommitThread::process(OperationList batch) {
 const StoreStats& CommitThread::stats() {
   stats_.submitted_jobs = writer_.submitted();
   stats_.queued_jobs = writer_.queued();
+  stats_.scheduled_jobs = writer_.scheduled();
   stats_.running_jobs = writer_.running();
   stats_.suspect_jobs = writer_.suspects();
   const FinishedJobs& finished = writer_.finished();
@@ -98,6 +99,7 @@ const StoreStats& CommitThread::stats() {
   stats_.succeeded_jobs = finished.count(JobState::kSucceeded);
   stats_.dead_jobs = finished.count(JobState::kDead);
   stats_.cancelled_jobs = finished.count(JobState::kCancelled);
+  stats_.expired_jobs = finished.count(JobState::kExpired);
   stats_.removed_jobs = writer_.removed();
   stats_.stale_tokens = writer_.stale_tokens();
   stats_.admission = free_disk_.check(std::chrono::steady_clock::now());

@@ -84,6 +84,7 @@ StatusOr<JobPage> Reader::list(const JobFilter& filter, const std::string& posit
     if (last_send_.next()) found.job.set_last_send(static_cast<uint64_t>(last_send_.integer(0)));
     last_send_.reset();
     add_extent(found.row, found.job);
+    found.job.clear_errors();
     page.jobs.push_back(std::move(found.job));
   }
   if (!database_.ok()) return failed();

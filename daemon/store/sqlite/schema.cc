@@ -27,6 +27,8 @@ const Migration kMigrations[] = {
      "CREATE TABLE idempotency(queue TEXT NOT NULL, name TEXT NOT NULL, job TEXT NOT NULL,"
      " fingerprint BLOB NOT NULL, expire_ms INTEGER, PRIMARY KEY(queue, name)) WITHOUT ROWID;"
      "CREATE INDEX idempotency_expire ON idempotency(expire_ms) WHERE expire_ms IS NOT NULL;"},
+    // Where a job stands in its queue since it was put behind the others; NULL: where it came.
+    {3, "ALTER TABLE job ADD COLUMN place INTEGER;"},
 };
 const int kMigrationCount = static_cast<int>(std::size(kMigrations));
 

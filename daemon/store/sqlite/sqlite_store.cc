@@ -47,7 +47,9 @@ size_t bytes_of(const Settlement& settlement) { return settlement.outcome.result
 size_t bytes_of(const Append& append) { return append.block->bytes.size(); }
 
 constexpr size_t kListedBytes = 16 << 10;  // of one job in a list, at most: no payload, no result
-constexpr size_t kRecordBytes = 64 << 10;  // of one job beside its payload and its result
+// Of one job beside its payload and its result.
+constexpr size_t kErrorBytes = limits::kAttemptErrors * (limits::kAttemptErrorBytes + 512);
+constexpr size_t kRecordBytes = (64 << 10) + kErrorBytes;
 size_t get_bytes(bool with_payload) {
   return kRecordBytes + limits::kResultBytes + (with_payload ? limits::kPayloadBytes : 0);
 }
@@ -146,6 +148,13 @@ class SqliteStore final : public Store, private BatchReceiver {
       return StatusOr<Taken>(std::move(taken));
     };
     return perform(std::move(run), items, bytes, durability);
+  }
+
+  Task<StatusOr<Promoted>> promote(size_t max_jobs) override {
+    auto run = [max_jobs, wall_ns = wall_ns()](OperationContext& context) {
+      return StatusOr<Promoted>(context.writer->promote(max_jobs, wall_ns));
+    };
+    return perform(std::move(run), 1, 0);
   }
 
   Task<std::vector<Status>> release(std::vector<Token> tokens) override {
@@ -346,6 +355,8 @@ class SqliteStore final : public Store, private BatchReceiver {
     switch (event.kind) {
       case StoreEvent::Kind::kWork:
         return listener_->on_work();
+      case StoreEvent::Kind::kScheduled:
+        return listener_->on_scheduled(time_until(static_cast<int64_t>(event.number), wall_ns()));
       case StoreEvent::Kind::kCancelRequested:
         return listener_->on_cancel_requested(event.job_id, event.text);
       case StoreEvent::Kind::kFinished:

@@ -14,6 +14,7 @@
 namespace weft {
 namespace {
 
+constexpr int64_t kMillisecond_ns = 1'000'000;
 constexpr size_t kRecordBytes = 700;  // about what a parsed record takes beside its payload
 
 }  // namespace
@@ -27,12 +28,13 @@ Writer::Writer(Database& database, SegmentLog& segments, const StoreOptions& opt
       random_(make_id_source(options)),
       insert_job_(database,
                   "INSERT INTO job(row, id, queue, state, first_sequence, worker_high, worker_low,"
-                  " spec, record) VALUES(?1, ?2, ?3, 2, 1, 0, 0, ?4, ?5) ON CONFLICT DO NOTHING"),
+                  " spec, record) VALUES(?1, ?2, ?3, ?6, 1, 0, 0, ?4, ?5) ON CONFLICT DO NOTHING"),
       insert_payload_(database, "INSERT INTO payload(job, data) VALUES(?1, ?2)"),
       insert_result_(database, "INSERT INTO result(job, data) VALUES(?1, ?2)"),
       update_job_(database,
                   "UPDATE job SET state = ?2, worker_high = ?3, worker_low = ?4, record = ?5"
                   " WHERE row = ?1"),
+      update_place_(database, "UPDATE job SET place = ?2 WHERE row = ?1"),
       update_first_sequence_(database, "UPDATE job SET first_sequence = ?2 WHERE row = ?1"),
       select_job_(database, kSelectJob),
       select_job_with_payload_(database, kSelectJobWithPayload),
@@ -46,6 +48,7 @@ Writer::Writer(Database& database, SegmentLog& segments, const StoreOptions& opt
                    " VALUES(?1, ?2, ?3, ?4, ?5)"),
       delete_sends_(database, "DELETE FROM send WHERE job = ?1 AND number <= ?2"),
       select_by_row_(database, kSelectRow),
+      select_place_(database, "SELECT coalesce(place, row) FROM job WHERE row = ?1"),
       select_payload_(database, "SELECT data FROM payload WHERE job = ?1"),
       // Only lengths are asked for, so SQLite reads none of the bytes.
       select_bytes_(database,
@@ -67,7 +70,10 @@ Writer::Writer(Database& database, SegmentLog& segments, const StoreOptions& opt
       delete_result_(database, "DELETE FROM result WHERE job = ?1"),
       finished_(options.finished_per_queue) {}
 
-Writer::~Writer() { waiting_.clear(); }
+Writer::~Writer() {
+  waiting_.clear();
+  timed_.clear();
+}
 
 StatusOr<Submitted> Writer::submit(v1::JobSpec spec, int64_t wall_ns) {
   if (!spec.idempotency_key().empty()) {
@@ -78,12 +84,12 @@ StatusOr<Submitted> Writer::submit(v1::JobSpec spec, int64_t wall_ns) {
     spec.set_id(make_job_id(wall_ns / 1'000'000, random_));
   } else if (LiveJob* there = find(spec.id())) {
     // Known without the file when it is hot; only then is the spec whole.
-    if (!there->running && there->job != nullptr) {
+    if (!there->running() && there->job != nullptr) {
       WEFT_RETURN_IF_ERROR(check_same(there->job->spec(), spec));
       return Submitted(spec.id(), true);
     }
   }
-  const bool full = waiting_.size(spec.queue()) >= queued_per_queue_;
+  const bool full = is_full(spec.queue());
   if (full || !admission_.ok()) {
     // Said only to new jobs: a repeated submission is answered as before.
     JobRow there;
@@ -97,7 +103,7 @@ StatusOr<Submitted> Writer::submit(v1::JobSpec spec, int64_t wall_ns) {
   const std::string record_bytes = encode_record(job);
   const int64_t row = next_row_;
   insert_job_.bind(1, row).bind_text(2, stored.id()).bind_text(3, stored.queue());
-  insert_job_.bind_blob(4, spec_bytes).bind_blob(5, record_bytes).run();
+  insert_job_.bind_blob(4, spec_bytes).bind_blob(5, record_bytes).bind(6, job.state()).run();
   if (database_.ok() && sqlite3_changes(database_.handle()) == 0) {
     JobRow there;
     if (own_id || !select_job(stored.id(), true, there)) return unknown_job(stored.id());
@@ -115,9 +121,8 @@ StatusOr<Submitted> Writer::submit(v1::JobSpec spec, int64_t wall_ns) {
     any_keys_ = true;
   }
   LiveJob& live = add_live(stored.id(), row);
-  wait(live, stored, 0);
-  keep_hot(live, std::move(job));
-  tell_work();
+  wait(live, job);
+  if (live.state == JobState::kQueued) keep_hot(live, std::move(job));
   return Submitted(live.id, false);
 }
 
@@ -125,7 +130,12 @@ Status Writer::settle(Settlement& settlement, int64_t wall_ns) {
   const Token& token = settlement.token;
   LiveJob* live = running(token);
   if (live == nullptr) {
-    if (find(token.job_id) != nullptr) return refuse(token);
+    // Of a waiting job the file has to say which attempt has put it off. One that was handed back
+    // has no worker.
+    const LiveJob* other = find(token.job_id);
+    if (other != nullptr && (other->running() || other->worker != token.worker)) {
+      return refuse(token);
+    }
     JobRow there;
     if (!select_job(token.job_id, false, there)) return unknown_job(token.job_id);
     const bool by_this_token =
@@ -136,15 +146,23 @@ Status Writer::settle(Settlement& settlement, int64_t wall_ns) {
       check_no_gap(token.job_id, live->job->last_sequence(), settlement.last_sequence));
   if (settlement.progress) *live->job->mutable_progress() = *std::move(settlement.progress);
   weft::settle(*live->job, settlement, wall_ns);
-  finish(*live, std::move(live->job), wall_ns);
+  if (is_finished(state_of(*live->job))) {
+    finish(*live, std::move(live->job), wall_ns);
+    return absl::OkStatus();
+  }
+  update(*live, *live->job);
+  stop_running(*live);
+  wait(*live, *live->job);
+  live->job.reset();
   return absl::OkStatus();
 }
 
 void Writer::take(const TakeRequest& request, int64_t wall_ns, std::vector<v1::Job>& jobs) {
   size_t bytes = 0;
+  size_t ended = 0;
   WaitingJobs<LiveJob>::Take waiting(waiting_, request);
   while (jobs.size() < request.max_jobs) {
-    if (bytes >= take_bytes_) {
+    if (bytes >= take_bytes_ || ended == limits::kPromoteBatch) {
       if (waiting_.size() > 0) tell_work();
       return;
     }
@@ -152,6 +170,15 @@ void Writer::take(const TakeRequest& request, int64_t wall_ns, std::vector<v1::J
     if (live == nullptr) return;
     std::unique_ptr<v1::Job> job = whole_job(*live);
     if (job == nullptr) return;
+    timed_.remove(*live, *job);
+    if (const auto end = overdue(*job, wall_ns)) {
+      waiting.give_back_room(job->spec().type(), live->suspect);
+      bytes += job->spec().payload().size();
+      job->mutable_spec()->clear_payload();
+      finish_overdue(*live, std::move(job), *end, wall_ns);
+      ++ended;
+      continue;
+    }
     job->set_last_sequence(
         std::max(job->last_sequence(), segments_.extent(live->row()).last_sequence));
     if (const ChunkBlockPtr entry = start_attempt(*job, request.worker_name, wall_ns)) {
@@ -164,10 +191,43 @@ void Writer::take(const TakeRequest& request, int64_t wall_ns, std::vector<v1::J
     start_running(*live);
     update(*live, *job);
     jobs.push_back(*job);
+    jobs.back().clear_errors();
     bytes += payload.size();
     jobs.back().mutable_spec()->mutable_payload()->swap(payload);
     live->job = std::move(job);
   }
+}
+
+Promoted Writer::promote(size_t max_jobs, int64_t wall_ns) {
+  Promoted promoted;
+  for (; promoted.jobs < max_jobs; ++promoted.jobs) {
+    LiveJob* live = timed_.first(wall_ns / kMillisecond_ns);
+    if (live == nullptr) break;
+    std::unique_ptr<v1::Job> job = brief_job(*live);
+    if (job == nullptr) break;
+    leave(*live, *job);
+    if (const auto end = overdue(*job, wall_ns)) {
+      finish_overdue(*live, std::move(job), *end, wall_ns);
+      continue;
+    }
+    weft::promote(*job);
+    update(*live, *job);
+    live->place = next_row_++;
+    update_place_.bind(1, live->row()).bind(2, live->place).run();
+    wait(*live, *job);
+  }
+  if (const int64_t next = timed_.next_ms(); next != kNoTime) {
+    promoted.next_in = time_until(next, wall_ns);
+  }
+  return promoted;
+}
+
+void Writer::finish_overdue(LiveJob& live, std::unique_ptr<v1::Job> job, JobState end,
+                            int64_t wall_ns) {
+  job->set_last_sequence(
+      std::max(job->last_sequence(), segments_.extent(live.row()).last_sequence));
+  end_overdue(*job, end, wall_ns);
+  finish(live, std::move(job), wall_ns);
 }
 
 std::vector<Status> Writer::release(const std::vector<Token>& tokens, int64_t wall_ns) {
@@ -187,7 +247,7 @@ std::vector<Status> Writer::release(const std::vector<Token>& tokens, int64_t wa
 void Writer::recover(int64_t wall_ns) {
   std::vector<LiveJob*> jobs;
   for (const auto& [id, live] : live_) {
-    if (live->running) jobs.push_back(live.get());
+    if (live->running()) jobs.push_back(live.get());
   }
   const bool suspect_ran =
       std::any_of(jobs.begin(), jobs.end(), [](const LiveJob* live) { return live->suspect; });
@@ -215,9 +275,8 @@ void Writer::give_back_all(std::vector<LiveJob*> jobs, JobEvent event, int64_t w
     }
     update(*live, *live->job);
     stop_running(*live);
-    wait(*live, live->job->spec(), live->job->crashes());
+    wait(*live, *live->job);
     live->job.reset();  // without its payload it is not whole
-    tell_work();
   }
 }
 
@@ -241,7 +300,7 @@ StatusOr<std::optional<v1::CancelResponse>> Writer::cancel(const std::string& jo
     response.set_state(there.job.state());
     return std::optional(response);
   }
-  if (live->running) {
+  if (live->running()) {
     response.set_result(v1::CancelResponse::REQUESTED);
     response.set_state(live->job->state());
     if (live->job->cancel_requested()) return std::optional(response);
@@ -257,8 +316,8 @@ StatusOr<std::optional<v1::CancelResponse>> Writer::cancel(const std::string& jo
   job->mutable_spec()->clear_payload();
   job->set_last_sequence(
       std::max(job->last_sequence(), segments_.extent(live->row()).last_sequence));
+  leave(*live, *job);
   cancel_now(*job, reason, wall_ns);
-  waiting_.remove(*live, live->suspect);
   response.set_result(v1::CancelResponse::CANCELLED);
   response.set_state(job->state());
   finish(*live, std::move(job), wall_ns);
@@ -278,9 +337,10 @@ void Writer::finish(LiveJob& live, std::unique_ptr<v1::Job> job, int64_t wall_ns
     update(live, *job);
     finished_.add(job->spec().queue(), row, expire_ms(*job, retention_ms_), state_of(*job));
   }
-  if (live.running) stop_running(live);
+  if (live.running()) stop_running(live);
   oldest_ended_row_ = std::min(oldest_ended_row_, row);
   if (live.sends != nullptr) job->set_last_send(live.sends->last());
+  job->clear_errors();
   events_.emplace_back(std::move(*job));
   live_.erase(to_absl(events_.back().job.spec().id()));
 }
@@ -299,7 +359,7 @@ Writer::LiveJob* Writer::find(const std::string& job_id) {
 
 Writer::LiveJob* Writer::running(const Token& token) {
   LiveJob* live = find(token.job_id);
-  const bool fresh = live != nullptr && live->running && live->job->attempt() == token.attempt &&
+  const bool fresh = live != nullptr && live->running() && live->job->attempt() == token.attempt &&
                      live->worker == token.worker;
   return fresh ? live : nullptr;
 }
@@ -319,19 +379,33 @@ Writer::LiveJob& Writer::add_live(std::string id, int64_t row) {
   return added;
 }
 
-void Writer::wait(LiveJob& live, const v1::JobSpec& spec, uint32_t crashes) {
-  live.suspect = is_suspect(crashes);
-  waiting_.add(spec.queue(), spec.type(), live, live.suspect);
+void Writer::wait(LiveJob& live, const v1::Job& job) {
+  live.state = state_of(job);
+  live.suspect = is_suspect(job.crashes());
+  timed_.add(live, job);
+  earliest_ms_ = std::min(earliest_ms_, next_time_ms(job));
+  if (live.state == JobState::kScheduled) return;
+  waiting_.add(job.spec().queue(), job.spec().type(), live, live.suspect);
+  tell_work();
+}
+
+void Writer::leave(LiveJob& live, const v1::Job& job) {
+  timed_.remove(live, job);
+  if (live.state == JobState::kQueued) waiting_.remove(live, live.suspect);
+}
+
+bool Writer::is_full(const std::string& queue) const {
+  return waiting_.size(queue) + timed_.scheduled(queue) >= queued_per_queue_;
 }
 
 void Writer::start_running(LiveJob& live) {
-  live.running = true;
+  live.state = JobState::kRunning;
   ++running_;
   if (live.suspect) ++running_suspects_;
 }
 
 void Writer::stop_running(LiveJob& live) {
-  live.running = false;
+  live.state = JobState::kQueued;
   --running_;
   if (live.suspect) --running_suspects_;
 }
@@ -342,6 +416,23 @@ void Writer::keep_hot(LiveJob& live, v1::Job job) {
   live.hot_bytes = static_cast<uint32_t>(bytes);
   hot_bytes_ += bytes;
   live.job = std::make_unique<v1::Job>(std::move(job));
+}
+
+std::unique_ptr<v1::Job> Writer::brief_job(LiveJob& live) {
+  if (live.job != nullptr) {
+    std::unique_ptr<v1::Job> job = whole_job(live);
+    job->mutable_spec()->clear_payload();
+    return job;
+  }
+  JobRow found;
+  select_by_row_.bind(1, live.row());
+  const bool parsed = select_by_row_.next() && read_job_row(select_by_row_, false, found);
+  select_by_row_.reset();
+  if (!parsed) {
+    database_.note_damage(kBadRecord);  // it was there when it began to wait
+    return nullptr;
+  }
+  return std::make_unique<v1::Job>(std::move(found.job));
 }
 
 std::unique_ptr<v1::Job> Writer::whole_job(LiveJob& live) {

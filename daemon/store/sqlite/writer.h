@@ -19,6 +19,7 @@
 #include <weft/store/sqlite/segment_log.h>
 #include <weft/store/store.h>
 #include <weft/store/stream_store.h>
+#include <weft/store/timed_jobs.h>
 #include <weft/store/waiting_jobs.h>
 
 namespace weft {
@@ -26,7 +27,7 @@ namespace weft {
 // What the listener is told once the transaction stands.
 class StoreEvent {
  public:
-  enum class Kind : uint8_t { kWork, kCancelRequested, kFinished, kSend };
+  enum class Kind : uint8_t { kWork, kScheduled, kCancelRequested, kFinished, kSend };
   StoreEvent(Kind event_kind, std::string id, std::string message, uint64_t n)
       : kind(event_kind), job_id(std::move(id)), text(std::move(message)), number(n) {}
   explicit StoreEvent(v1::Job finished) : kind(Kind::kFinished), job(std::move(finished)) {}
@@ -34,13 +35,13 @@ class StoreEvent {
   Kind kind;
   std::string job_id;
   std::string text;
-  uint64_t number = 0;
+  uint64_t number = 0;  // of kScheduled: when, as milliseconds of wall time
   v1::Job job;
 };
 
-// Queued and running jobs live in memory too, so that a take or a token check asks nothing of the
-// file. After a transaction that failed, load() makes memory equal to the file again.
-// Thread: the commit thread's (and the opening one's, before that starts).
+// Scheduled, queued and running jobs live in memory too, so that a take or a token check asks
+// nothing of the file. After a transaction that failed, load() makes memory equal to the file
+// again. Thread: the commit thread's (and the opening one's, before that starts).
 class Writer {
  public:
   Writer(Database& database, SegmentLog& segments, const StoreOptions& options);
@@ -62,9 +63,10 @@ class Writer {
   StatusOr<Submitted> submit(v1::JobSpec spec, int64_t wall_ns);
   Status settle(Settlement& settlement, int64_t wall_ns);
   void take(const TakeRequest& request, int64_t wall_ns, std::vector<v1::Job>& jobs);
+  Promoted promote(size_t max_jobs, int64_t wall_ns);
   std::vector<Status> release(const std::vector<Token>& tokens, int64_t wall_ns);
   Status save_progress(const Token& token, v1::Progress progress);
-  // Nothing, and nothing done, for a queued job that is only on disk: the caller first finds out
+  // Nothing, and nothing done, for a waiting job that is only on disk: the caller first finds out
   // whether its payload is `readable`, for a transaction that meets damage cannot commit any more.
   StatusOr<std::optional<v1::CancelResponse>> cancel(const std::string& job_id,
                                                      const std::string& reason, bool readable,
@@ -93,6 +95,7 @@ class Writer {
     return std::exchange(events_, std::move(next));
   }
   size_t queued() const { return waiting_.size(); }
+  size_t scheduled() const { return timed_.scheduled(); }
   size_t running() const { return running_; }
   const FinishedJobs& finished() const { return finished_; }
   uint64_t submitted() const { return submitted_; }
@@ -101,39 +104,45 @@ class Writer {
   uint64_t stale_tokens() const { return stale_tokens_; }
 
  private:
-  // A million of them wait in memory, so it is small: its age is its row, and its queue and type
-  // are known where it stands.
+  // A million of them wait in memory, so it is small: its age is its row, its queue and type are
+  // known where it stands, and its times, if it has any, beside it.
   struct LiveJob : Queued<LiveJob> {
     int64_t age = 0;
     int64_t row() const { return age; }
     std::string id;
-    // Running: the record without its payload. Queued: the whole record, while there is room for
-    // it.
+    // Running: the record without its payload. Queued since it came: the whole record, while there
+    // is room for it.
     std::unique_ptr<v1::Job> job;
     std::unique_ptr<SendLog> sends;  // made by the first send since the start
-    Incarnation worker;
+    Incarnation worker;              // that runs it, or has put it off
     uint64_t consumed = 0;
     uint32_t hot_bytes = 0;
-    bool running = false;
+    JobState state = JobState::kQueued;
     bool suspect = false;
+    bool running() const { return state == JobState::kRunning; }
   };
 
-  static JobState live_state(const LiveJob& live) {
-    return live.running ? JobState::kRunning : JobState::kQueued;
-  }
+  class LineUp;
   LiveJob* find(const std::string& job_id);
   LiveJob* running(const Token& token);
   Status refuse(const Token& token);
   LiveJob& add_live(std::string id, int64_t row);
-  // Queued from now on.
-  void wait(LiveJob& live, const v1::JobSpec& spec, uint32_t crashes);
+  // QUEUED or SCHEDULED from now on, as the record says.
+  void wait(LiveJob& live, const v1::Job& job);
+  // Before that changes.
+  void leave(LiveJob& live, const v1::Job& job);
+  bool is_full(const std::string& queue) const;
   void keep_hot(LiveJob& live, v1::Job job);
-  // The whole record of a queued job, from memory or from the file; null when that failed.
+  // The record of a waiting job, from memory or from the file, the whole or without its payload;
+  // null when that failed.
   std::unique_ptr<v1::Job> whole_job(LiveJob& live);
+  std::unique_ptr<v1::Job> brief_job(LiveJob& live);
   void start_running(LiveJob& live);
   void stop_running(LiveJob& live);
   bool select_job(const std::string& job_id, bool with_payload, JobRow& out);
   void update(LiveJob& live, v1::Job& job);
+  // Ends a waiting job, which has left already; `job` has no payload.
+  void finish_overdue(LiveJob& live, std::unique_ptr<v1::Job> job, JobState end, int64_t wall_ns);
   // The answer to a submission whose key is known; else nothing.
   std::optional<StatusOr<Submitted>> find_key(v1::JobSpec& spec, int64_t wall_ns);
   void delete_rows(int64_t row);
@@ -165,6 +174,7 @@ class Writer {
   Statement insert_payload_;
   Statement insert_result_;
   Statement update_job_;
+  Statement update_place_;
   Statement update_first_sequence_;
   Statement select_job_;
   Statement select_job_with_payload_;
@@ -174,6 +184,7 @@ class Writer {
   Statement insert_send_;
   Statement delete_sends_;
   Statement select_by_row_;
+  Statement select_place_;
   Statement select_payload_;
   Statement select_bytes_;
   Statement select_key_;
@@ -187,6 +198,7 @@ class Writer {
 
   absl::flat_hash_map<absl::string_view, std::unique_ptr<LiveJob>> live_;  // keys: their ids
   WaitingJobs<LiveJob> waiting_;
+  TimedJobs<LiveJob> timed_;
   FinishedJobs finished_;
   uint64_t removed_ = 0;   // by retention
   uint64_t removing_ = 0;  // the same, in the open transaction
@@ -196,13 +208,14 @@ class Writer {
   size_t running_ = 0;
   size_t running_suspects_ = 0;
   size_t hot_bytes_ = 0;
-  int64_t next_row_ = 1;
+  int64_t next_row_ = 1;  // places are of the same numbers
   // No older row has a live job: what has ended since stands there, and load() need not look at it.
   int64_t oldest_live_row_ = 1;
   int64_t oldest_ended_row_ = INT64_MAX;  // of the jobs that end in the open transaction
   bool loaded_ = false;
   uint64_t stale_tokens_ = 0;
   bool work_told_ = false;
+  int64_t earliest_ms_ = kNoTime;  // of the jobs that wait since the transaction began
   std::vector<StoreEvent> events_;
 };
 

@@ -13,13 +13,14 @@ constexpr int64_t kMillisecond_ns = 1'000'000;
 }  // namespace
 
 StatusOr<v1::Job> Writer::retry(const std::string& job_id, int64_t wall_ns) {
-  if (const LiveJob* live = find(job_id)) return not_dead(job_id, live_state(*live));
+  if (const LiveJob* live = find(job_id)) return not_dead(job_id, live->state);
   JobRow there;
   if (!select_job(job_id, false, there)) return unknown_job(job_id);
   v1::Job& job = there.job;
   if (!next_state(state_of(job), JobEvent::kRetry, false)) return not_dead(job_id, state_of(job));
+  WEFT_RETURN_IF_ERROR(check_not_expired(job, wall_ns));
   const std::string& queue = job.spec().queue();
-  if (waiting_.size(queue) >= queued_per_queue_) return queue_full(queue, queued_per_queue_);
+  if (is_full(queue)) return queue_full(queue, queued_per_queue_);
   weft::retry(job, wall_ns);
   const StreamExtent extent = segments_.extent(there.row);
   job.set_first_sequence(segments_.first_sequence(there.row));
@@ -27,14 +28,17 @@ StatusOr<v1::Job> Writer::retry(const std::string& job_id, int64_t wall_ns) {
   delete_result_.bind(1, there.row).run();
   finished_.remove(there.row);
   LiveJob& live = add_live(job_id, there.row);
+  select_place_.bind(1, there.row);
+  if (select_place_.next()) live.place = select_place_.integer(0);
+  select_place_.reset();
   update(live, job);
-  wait(live, job.spec(), job.crashes());
-  tell_work();
+  wait(live, job);
+  job.clear_errors();
   return std::move(job);
 }
 
 Status Writer::remove(const std::string& job_id, int64_t wall_ns) {
-  if (const LiveJob* live = find(job_id)) return not_ended(job_id, live_state(*live));
+  if (const LiveJob* live = find(job_id)) return not_ended(job_id, live->state);
   JobRow there;
   if (!select_job(job_id, false, there)) return unknown_job(job_id);
   forget(there.row, wall_ns);
@@ -76,6 +80,9 @@ size_t Writer::stored_bytes(int64_t row) {
 void Writer::finish_transaction(int64_t wall_ns) {
   forget_some(finished_.surplus(), wall_ns);
   segments_.write(insert_segment_, delete_segment_);
+  if (earliest_ms_ == kNoTime) return;
+  events_.emplace_back(StoreEvent::Kind::kScheduled, std::string(), std::string(),
+                       static_cast<uint64_t>(earliest_ms_));
 }
 
 void Writer::forget(int64_t row, int64_t wall_ns) {
@@ -158,8 +165,8 @@ void Writer::load_finished() {
   };
   std::vector<Finished> all;
   Statement select(database_,
-                   "SELECT row, first_sequence, worker_high, worker_low, spec, record, NULL, 0"
-                   " FROM job WHERE state >= 4");
+                   "SELECT row, first_sequence, worker_high, worker_low, spec, record, NULL, 0,"
+                   " coalesce(place, row) FROM job WHERE state >= 4");
   JobRow found;
   while (select.next()) {
     found.job.Clear();
@@ -167,6 +174,7 @@ void Writer::load_finished() {
       select.reset();
       return database_.note_damage(kBadRecord);
     }
+    next_row_ = std::max(next_row_, select.integer(8) + 1);  // it can be retried
     segments_.expect(found.row, found.job.last_sequence());
     const int64_t expire = expire_ms(found.job, retention_ms_);
     all.push_back({expire - retention_ms(found.job.spec(), retention_ms_), found.row, expire,

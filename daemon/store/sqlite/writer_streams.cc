@@ -1,5 +1,8 @@
 // Verbs of streams and sends, the ends of a transaction, and loading.
 #include <algorithm>
+#include <functional>
+#include <queue>
+#include <set>
 
 #include <weft/base/limits.h>
 #include <weft/jobs/crash_policy.h>
@@ -7,6 +10,43 @@
 #include <weft/store/sqlite/writer.h>
 
 namespace weft {
+
+// Puts queued jobs, which come by row, into their queues by place: that is quick, and out of order
+// it is not. A place that is not its row is larger.
+class Writer::LineUp {
+ public:
+  explicit LineUp(WaitingJobs<LiveJob>& waiting) : waiting_(waiting) {}
+  void add(LiveJob& live, const v1::JobSpec& spec) {
+    if (live.place != live.row()) {
+      const Lane& lane = *lanes_.emplace(spec.queue(), spec.type()).first;
+      moved_.push(Moved{live.place, &live, &lane});
+      return;
+    }
+    add_moved(live.place);
+    waiting_.add(spec.queue(), spec.type(), live, live.suspect);
+  }
+  void add_rest() { add_moved(INT64_MAX); }
+
+ private:
+  using Lane = std::pair<std::string, std::string>;
+  struct Moved {
+    int64_t place;
+    LiveJob* live;
+    const Lane* lane;
+    bool operator>(const Moved& other) const { return place > other.place; }
+  };
+  void add_moved(int64_t before) {
+    while (!moved_.empty() && moved_.top().place < before) {
+      const Moved& next = moved_.top();
+      waiting_.add(next.lane->first, next.lane->second, *next.live, next.live->suspect);
+      moved_.pop();
+    }
+  }
+
+  WaitingJobs<LiveJob>& waiting_;
+  std::set<Lane> lanes_;
+  std::priority_queue<Moved, std::vector<Moved>, std::greater<>> moved_;
+};
 
 Status Writer::append(const Append& append) {
   LiveJob* live = running(append.token);
@@ -23,7 +63,7 @@ Status Writer::trim(const std::string& job_id, uint64_t first_sequence) {
   uint64_t last_sequence = 0;
   if (LiveJob* live = find(job_id)) {
     row = live->row();
-    if (live->running) last_sequence = live->job->last_sequence();
+    if (live->running()) last_sequence = live->job->last_sequence();
   } else {
     JobRow there;
     if (!select_job(job_id, false, there)) return unknown_job(job_id);
@@ -59,7 +99,7 @@ StatusOr<uint64_t> Writer::send(const std::string& job_id, const std::string& se
         .bind(2, static_cast<int64_t>(given - limits::kKeptSends))
         .run();
   }
-  if (live->running) live->job->set_last_send(given);
+  if (live->running()) live->job->set_last_send(given);
   events_.emplace_back(StoreEvent::Kind::kSend, job_id, value, given);
   return given;
 }
@@ -88,6 +128,7 @@ void Writer::publish() {
   removed_ += std::exchange(removing_, 0);
   submitted_ += std::exchange(submitting_, 0);
   work_told_ = false;
+  earliest_ms_ = kNoTime;
   oldest_ended_row_ = INT64_MAX;
 }
 
@@ -95,7 +136,7 @@ void Writer::load() {
   // What running attempts have looked at is known here alone.
   absl::flat_hash_map<std::string, std::pair<uint64_t, uint64_t>> consumed;
   for (const auto& [id, live] : live_) {
-    if (live->running && live->job != nullptr) {
+    if (live->running() && live->job != nullptr) {
       consumed[live->id] = {live->job->attempt(), live->consumed};
     }
   }
@@ -105,9 +146,11 @@ void Writer::load() {
   }
   loaded_ = false;
   waiting_.clear();
+  timed_.clear();
   live_.clear();
   events_.clear();
   work_told_ = false;
+  earliest_ms_ = kNoTime;
   running_ = 0;
   running_suspects_ = 0;
   hot_bytes_ = 0;
@@ -120,9 +163,10 @@ void Writer::load() {
 
   Statement jobs(database_,
                  "SELECT row, first_sequence, worker_high, worker_low, spec, record, NULL,"
-                 " (SELECT max(number) FROM send WHERE job = row), state FROM job"
-                 " WHERE row >= ?1 AND state < 4 ORDER BY row");
+                 " (SELECT max(number) FROM send WHERE job = row), state, coalesce(place, row)"
+                 " FROM job WHERE row >= ?1 AND state < 4 ORDER BY row");
   jobs.bind(1, oldest_live_row_);
+  LineUp line(waiting_);
   while (jobs.next()) {
     JobRow row;
     if (!read_job_row(jobs, false, row)) {
@@ -132,13 +176,17 @@ void Writer::load() {
     }
     segments_.expect(row.row, row.job.last_sequence());
     LiveJob& live = add_live(row.job.spec().id(), row.row);
-    if (jobs.integer(8) != v1::JOB_STATE_RUNNING) {
-      wait(live, row.job.spec(), row.job.crashes());
+    live.state = static_cast<JobState>(jobs.integer(8));
+    live.place = jobs.integer(9);
+    next_row_ = std::max(next_row_, live.place + 1);
+    live.suspect = is_suspect(row.job.crashes());
+    live.worker = row.worker;
+    if (!live.running()) {
+      timed_.add(live, row.job);
+      if (live.state == JobState::kQueued) line.add(live, row.job.spec());
       continue;
     }
-    live.suspect = is_suspect(row.job.crashes());
     start_running(live);
-    live.worker = row.worker;
     live.job = std::make_unique<v1::Job>(std::move(row.job));
     live.job->set_last_sequence(
         std::max(live.job->last_sequence(), segments_.extent(live.row()).last_sequence));
@@ -147,6 +195,7 @@ void Writer::load() {
       live.consumed = known->second.second;
     }
   }
+  line.add_rest();
   const int64_t newest_row = database_.query_integer("SELECT coalesce(max(row), 0) FROM job");
   next_row_ = std::max(next_row_, std::max(newest_row, segments_.newest_job()) + 1);
   oldest_ended_row_ = INT64_MAX;

@@ -10,6 +10,7 @@
 #include <weft/base/random.h>
 #include <weft/store/job_admin.h>
 #include <weft/store/job_store.h>
+#include <weft/store/schedule_store.h>
 #include <weft/store/stream_store.h>
 #include <weft/store/worker_store.h>
 
@@ -71,7 +72,11 @@ struct StoreStats {
   std::vector<std::pair<std::string, uint64_t>> refusals;  // by the server, by kind: READONLY…
 };
 
-class Store : public JobStore, public JobAdmin, public StreamStore, public WorkerStore {
+class Store : public JobStore,
+              public JobAdmin,
+              public StreamStore,
+              public WorkerStore,
+              public ScheduleStore {
  public:
   // Set once, before the first verb. The listener outlives the store's last commit.
   virtual void set_listener(StoreListener* listener) = 0;

@@ -124,6 +124,23 @@ class SharedMemory::View final : public StoreWrapper {
     return store_.read_sends(std::move(job_id), after);
   }
   void consumed(const Token& token, uint64_t number) override { store_.consumed(token, number); }
+  Task<StatusOr<uint64_t>> put_schedule(v1::Schedule schedule, uint64_t expected,
+                                        std::optional<int64_t> wake_ms) override {
+    return store_.put_schedule(std::move(schedule), expected, wake_ms);
+  }
+  Task<StatusOr<StoredSchedule>> get_schedule(std::string name) override {
+    return store_.get_schedule(std::move(name));
+  }
+  Task<Status> remove_schedule(std::string name, uint64_t expected) override {
+    return store_.remove_schedule(std::move(name), expected);
+  }
+  Task<StatusOr<std::vector<StoredSchedule>>> list_schedules(std::string after,
+                                                             size_t max) override {
+    return store_.list_schedules(std::move(after), max);
+  }
+  Task<StatusOr<DueSchedules>> due_schedules(size_t max) override {
+    return store_.due_schedules(max);
+  }
 
   void follow(const std::string& job_id, StreamReaders readers) override {
     ++shared_.follows_;

@@ -71,6 +71,23 @@ class StoreWrapper : public Store {
       std::vector<std::string> job_ids) override {
     return inner->remote_readers(std::move(job_ids));
   }
+  Task<StatusOr<uint64_t>> put_schedule(v1::Schedule schedule, uint64_t expected,
+                                        std::optional<int64_t> wake_ms) override {
+    return inner->put_schedule(std::move(schedule), expected, wake_ms);
+  }
+  Task<StatusOr<StoredSchedule>> get_schedule(std::string name) override {
+    return inner->get_schedule(std::move(name));
+  }
+  Task<Status> remove_schedule(std::string name, uint64_t expected) override {
+    return inner->remove_schedule(std::move(name), expected);
+  }
+  Task<StatusOr<std::vector<StoredSchedule>>> list_schedules(std::string after,
+                                                             size_t max) override {
+    return inner->list_schedules(std::move(after), max);
+  }
+  Task<StatusOr<DueSchedules>> due_schedules(size_t max) override {
+    return inner->due_schedules(max);
+  }
   void set_listener(StoreListener* listener) override { inner->set_listener(listener); }
   StoreStats stats() const override { return inner->stats(); }
   Task<void> close() override { return inner->close(); }

@@ -15,6 +15,7 @@
 #include <weft/store/finished_jobs.h>
 #include <weft/store/job_list.h>
 #include <weft/store/job_record.h>
+#include <weft/store/memory/memory_schedules.h>
 #include <weft/store/memory/memory_store.h>
 #include <weft/store/own_loop.h>
 #include <weft/store/send_log.h>
@@ -407,6 +408,40 @@ class MemoryStore final : public Store {
     co_return done;
   }
 
+  Task<StatusOr<uint64_t>> put_schedule(v1::Schedule schedule, uint64_t expected,
+                                        std::optional<int64_t> wake_ms) override {
+    own_loop_.enter();
+    co_await yield_now();
+    count_commit(1);
+    co_return schedules_.put(std::move(schedule), expected, wake_ms);
+  }
+
+  Task<StatusOr<StoredSchedule>> get_schedule(std::string name) override {
+    own_loop_.enter();
+    co_await yield_now();
+    co_return schedules_.get(name);
+  }
+
+  Task<Status> remove_schedule(std::string name, uint64_t expected) override {
+    own_loop_.enter();
+    co_await yield_now();
+    count_commit(1);
+    co_return schedules_.remove(name, expected);
+  }
+
+  Task<StatusOr<std::vector<StoredSchedule>>> list_schedules(std::string after,
+                                                             size_t max) override {
+    own_loop_.enter();
+    co_await yield_now();
+    co_return schedules_.list(after, max);
+  }
+
+  Task<StatusOr<DueSchedules>> due_schedules(size_t max) override {
+    own_loop_.enter();
+    co_await yield_now();
+    co_return schedules_.due(max, wall_ns() / kMillisecond_ns);
+  }
+
  private:
   static int64_t wall_ns() { return EventLoop::current()->wall_ns(); }
 
@@ -583,6 +618,7 @@ class MemoryStore final : public Store {
   FinishedJobs finished_;
   absl::flat_hash_map<std::string, Key> keys_;
   std::set<std::pair<int64_t, std::string>> expiring_keys_;  // of jobs that are gone
+  MemorySchedules schedules_;
   size_t running_ = 0;
   StoreStats stats_;
 };

@@ -1,6 +1,7 @@
 // RedisStore: the parts of the store in Redis, and what they have in common. Verbs are in
-// redis_submit.cc, redis_jobs.cc, redis_settle.cc, redis_streams.cc and redis_admin.cc; the lease
-// and run() in redis_workers.cc; news from other processes in redis_news.cc.
+// redis_submit.cc, redis_jobs.cc, redis_settle.cc, redis_streams.cc, redis_admin.cc and
+// redis_schedules.cc; the lease and run() in redis_workers.cc; news from other processes in
+// redis_news.cc.
 #pragma once
 
 #include <absl/container/flat_hash_map.h>
@@ -71,6 +72,14 @@ class RedisStore final : public Store, private TurnEndHook {
   Task<StatusOr<v1::Job>> retry(std::string job_id) override;
   Task<Status> remove(std::string job_id) override;
   Task<StatusOr<size_t>> sweep(size_t max_items) override;
+
+  Task<StatusOr<uint64_t>> put_schedule(v1::Schedule schedule, uint64_t expected,
+                                        std::optional<int64_t> wake_ms) override;
+  Task<StatusOr<StoredSchedule>> get_schedule(std::string name) override;
+  Task<Status> remove_schedule(std::string name, uint64_t expected) override;
+  Task<StatusOr<std::vector<StoredSchedule>>> list_schedules(std::string after,
+                                                             size_t max) override;
+  Task<StatusOr<DueSchedules>> due_schedules(size_t max) override;
 
   bool shared() const override { return true; }
   void set_description(std::function<v1::Worker()> describe) override {

@@ -31,7 +31,15 @@ Reader::Reader(Database& database, const SegmentLog& segments)
                     "SELECT number, value FROM send WHERE job = ?1 AND number > ?2"
                     " ORDER BY number"),
       scan_jobs_(database, kScanJobs),
-      last_send_(database, "SELECT coalesce(max(number), 0) FROM send WHERE job = ?1") {}
+      last_send_(database, "SELECT coalesce(max(number), 0) FROM send WHERE job = ?1"),
+      select_schedule_(database, "SELECT version, record FROM schedule WHERE name = ?1"),
+      list_schedules_(database,
+                      "SELECT version, record FROM schedule WHERE name > ?1 ORDER BY name"
+                      " LIMIT ?2"),
+      due_schedules_(database,
+                     "SELECT version, record, wake_ms FROM schedule WHERE wake_ms IS NOT NULL"
+                     " ORDER BY wake_ms LIMIT ?1"),
+      count_schedules_(database, "SELECT count(*) FROM schedule") {}
 
 StatusOr<v1::Job> Reader::get(const std::string& job_id, bool with_payload) {
   Statement& select = with_payload ? select_job_with_payload_ : select_job_;

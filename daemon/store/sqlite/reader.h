@@ -21,6 +21,9 @@ class Reader {
   StatusOr<StreamPage> read(const std::string& job_id, uint64_t from_sequence, size_t max_bytes);
   StatusOr<std::vector<StoredSend>> read_sends(const std::string& job_id, uint64_t after);
   StatusOr<JobPage> list(const JobFilter& filter, const std::string& position, size_t max_jobs);
+  StatusOr<StoredSchedule> get_schedule(const std::string& name);
+  StatusOr<std::vector<StoredSchedule>> list_schedules(const std::string& after, size_t max);
+  StatusOr<DueSchedules> due_schedules(size_t max, int64_t now_ms);
 
  private:
   bool is_there(const std::string& job_id);
@@ -39,6 +42,10 @@ class Reader {
   Statement select_sends_;
   Statement scan_jobs_;
   Statement last_send_;
+  Statement select_schedule_;
+  Statement list_schedules_;
+  Statement due_schedules_;
+  Statement count_schedules_;
 };
 
 class ReaderThread final : public OperationThread {

@@ -29,6 +29,11 @@ const Migration kMigrations[] = {
      "CREATE INDEX idempotency_expire ON idempotency(expire_ms) WHERE expire_ms IS NOT NULL;"},
     // Where a job stands in its queue since it was put behind the others; NULL: where it came.
     {3, "ALTER TABLE job ADD COLUMN place INTEGER;"},
+    // Schedules. wake_ms: when it is to be looked at; NULL: never.
+    {4,
+     "CREATE TABLE schedule(name TEXT NOT NULL UNIQUE, version INTEGER NOT NULL,"
+     " wake_ms INTEGER, record BLOB NOT NULL);"
+     "CREATE INDEX schedule_wake ON schedule(wake_ms) WHERE wake_ms IS NOT NULL;"},
 };
 const int kMigrationCount = static_cast<int>(std::size(kMigrations));
 

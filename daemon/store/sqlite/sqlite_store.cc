@@ -50,6 +50,8 @@ constexpr size_t kListedBytes = 16 << 10;  // of one job in a list, at most: no 
 // Of one job beside its payload and its result.
 constexpr size_t kErrorBytes = limits::kAttemptErrors * (limits::kAttemptErrorBytes + 512);
 constexpr size_t kRecordBytes = (64 << 10) + kErrorBytes;
+constexpr size_t kScheduleBytes = 80 << 10;  // of one schedule, about
+constexpr int64_t kMillisecond_ns = 1'000'000;
 size_t get_bytes(bool with_payload) {
   return kRecordBytes + limits::kResultBytes + (with_payload ? limits::kPayloadBytes : 0);
 }
@@ -290,6 +292,44 @@ class SqliteStore final : public Store, private BatchReceiver {
       done += swept->items;
       if (!swept->more || done >= max_items) co_return done;
     }
+  }
+
+  Task<StatusOr<uint64_t>> put_schedule(v1::Schedule schedule, uint64_t expected,
+                                        std::optional<int64_t> wake_ms) override {
+    const size_t bytes = schedule.ByteSizeLong();
+    auto run = [schedule = std::move(schedule), expected, wake_ms](OperationContext& context) {
+      return context.writer->put_schedule(schedule, expected, wake_ms);
+    };
+    return perform(std::move(run), 1, bytes);
+  }
+
+  Task<Status> remove_schedule(std::string name, uint64_t expected) override {
+    auto run = [name = std::move(name), expected](OperationContext& context) {
+      return context.writer->remove_schedule(name, expected);
+    };
+    return perform(std::move(run), 1, 0);
+  }
+
+  Task<StatusOr<StoredSchedule>> get_schedule(std::string name) override {
+    auto run = [name = std::move(name)](OperationContext& context) {
+      return context.reader->get_schedule(name);
+    };
+    return look_up(std::move(run), kScheduleBytes);
+  }
+
+  Task<StatusOr<std::vector<StoredSchedule>>> list_schedules(std::string after,
+                                                             size_t max) override {
+    auto run = [after = std::move(after), max](OperationContext& context) {
+      return context.reader->list_schedules(after, max);
+    };
+    return look_up(std::move(run), max * kScheduleBytes);
+  }
+
+  Task<StatusOr<DueSchedules>> due_schedules(size_t max) override {
+    auto run = [max, now_ms = wall_ns() / kMillisecond_ns](OperationContext& context) {
+      return context.reader->due_schedules(max, now_ms);
+    };
+    return look_up(std::move(run), max * kScheduleBytes);
   }
 
  private:

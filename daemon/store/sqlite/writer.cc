@@ -68,6 +68,13 @@ Writer::Writer(Database& database, SegmentLog& segments, const StoreOptions& opt
       delete_job_(database, "DELETE FROM job WHERE row = ?1"),
       delete_payload_(database, "DELETE FROM payload WHERE job = ?1"),
       delete_result_(database, "DELETE FROM result WHERE job = ?1"),
+      select_schedule_version_(database, "SELECT version FROM schedule WHERE name = ?1"),
+      count_schedules_(database, "SELECT count(*) FROM schedule"),
+      put_schedule_(database,
+                    "INSERT INTO schedule(name, version, wake_ms, record) VALUES(?1, ?2, ?3, ?4)"
+                    " ON CONFLICT(name) DO UPDATE SET version = excluded.version,"
+                    " wake_ms = excluded.wake_ms, record = excluded.record"),
+      delete_schedule_(database, "DELETE FROM schedule WHERE name = ?1"),
       finished_(options.finished_per_queue) {}
 
 Writer::~Writer() {

@@ -83,6 +83,9 @@ class Writer {
   StatusOr<uint64_t> send(const std::string& job_id, const std::string& sender, uint64_t number,
                           const std::string& value);
   void consumed(const Token& token, uint64_t number);
+  StatusOr<uint64_t> put_schedule(const v1::Schedule& schedule, uint64_t expected,
+                                  std::optional<int64_t> wake_ms);
+  Status remove_schedule(const std::string& name, uint64_t expected);
 
   // Before COMMIT: trims what is too much and writes what was collected. After it: lets readers
   // see it.
@@ -161,6 +164,7 @@ class Writer {
   void give_back_all(std::vector<LiveJob*> jobs, JobEvent event, int64_t wall_ns);
   std::unique_ptr<SendLog> load_sends(int64_t row);
   void tell_work();
+  std::optional<uint64_t> schedule_version(const std::string& name);
 
   Database& database_;
   SegmentLog& segments_;
@@ -195,6 +199,10 @@ class Writer {
   Statement delete_job_;
   Statement delete_payload_;
   Statement delete_result_;
+  Statement select_schedule_version_;
+  Statement count_schedules_;
+  Statement put_schedule_;
+  Statement delete_schedule_;
 
   absl::flat_hash_map<absl::string_view, std::unique_ptr<LiveJob>> live_;  // keys: their ids
   WaitingJobs<LiveJob> waiting_;
@@ -214,6 +222,7 @@ class Writer {
   int64_t oldest_ended_row_ = INT64_MAX;  // of the jobs that end in the open transaction
   bool loaded_ = false;
   uint64_t stale_tokens_ = 0;
+  uint64_t last_schedule_version_ = 0;
   bool work_told_ = false;
   int64_t earliest_ms_ = kNoTime;  // of the jobs that wait since the transaction began
   std::vector<StoreEvent> events_;

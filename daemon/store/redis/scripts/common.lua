@@ -57,6 +57,10 @@
 --   P keys              zset    seconds in which keys are forgotten; the score is the second
 --   P keys:SECOND       list    for each the millisecond as ">I8", a length byte and the id of its job,
 --                               its name; one whose key is another job's is skipped
+--   P schedule          hash    name of a schedule -> v1.Schedule, serialized
+--   P schedule_versions hash    name -> its version, of P schedule_version, which is the last given
+--   P schedule_names    zset    all names, of score 0
+--   P schedule_wake     zset    name by the millisecond in which it is to be looked at
 --   P chunks:ID         stream  entry id LAST-0, where LAST is the last sequence of its block:
 --                               "b" -> block: ">I8BI4" of first sequence, kind, count, then count
 --                               ends as "<I4" and the bytes

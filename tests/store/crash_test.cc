@@ -16,6 +16,7 @@ namespace weft::testing {
 namespace {
 
 constexpr Incarnation kWorker{7, 7};
+constexpr int64_t kHour_s = 3600;
 
 void acknowledge(int fd, const std::string& line) {
   const std::string text = line + "\n";
@@ -34,6 +35,14 @@ Task<void> work(Store& store, int fd, std::string prefix, int lane) {
     const auto submitted = co_await store.submit(std::move(specs));
     if (!submitted[0].ok()) _exit(4);
     acknowledge(fd, "submitted " + spec.id());
+    v1::JobSpec later = spec;
+    later.set_id(spec.id() + "-later");
+    later.set_payload(later.id());
+    later.mutable_delay()->set_seconds(kHour_s);
+    std::vector<v1::JobSpec> delayed{later};
+    const auto scheduled = co_await store.submit(std::move(delayed));
+    if (!scheduled[0].ok()) _exit(8);
+    acknowledge(fd, "scheduled " + later.id());
     TakeRequest take{.worker = kWorker, .worker_name = "w", .max_jobs = 1};
     std::vector<Settlement> none;
     auto taken = co_await store.settle_and_take(std::move(none), take);
@@ -51,13 +60,20 @@ Task<void> work(Store& store, int fd, std::string prefix, int lane) {
       acknowledge(fd, "appended " + job.spec().id() + " " + std::to_string(sequence));
     }
     if (n % 3 == 2) continue;  // left running: to be recovered
+    const bool again = n % 4 == 3;
     v1::Outcome outcome;
-    outcome.set_result("result of " + job.spec().id());
+    if (again) {
+      outcome.set_error_code("handler_error");
+    } else {
+      outcome.set_result("result of " + job.spec().id());
+    }
     std::vector<Settlement> settlements;
-    settlements.emplace_back(token, v1::JOB_STATE_SUCCEEDED, std::move(outcome), first + 2);
+    settlements.emplace_back(token, again ? v1::JOB_STATE_SCHEDULED : v1::JOB_STATE_SUCCEEDED,
+                             std::move(outcome), first + 2);
+    settlements[0].pause = std::chrono::hours(1);
     auto settled = co_await store.settle_and_take(std::move(settlements), TakeRequest());
     if (!settled.ok() || !settled->settled[0].ok()) _exit(7);
-    acknowledge(fd, "settled " + job.spec().id());
+    acknowledge(fd, (again ? "postponed " : "settled ") + job.spec().id());
   }
 }
 
@@ -82,6 +98,8 @@ TEST_F(SqliteCrash, AcknowledgedOperationsSurviveKill9) {
   Random random(20'26);
   std::set<std::string> submitted;
   std::set<std::string> settled;
+  std::set<std::string> scheduled;
+  std::set<std::string> postponed;
   std::map<std::string, uint64_t> appended;
   for (int round = 0; round < 8; ++round) {
     SCOPED_TRACE(round);
@@ -117,12 +135,29 @@ TEST_F(SqliteCrash, AcknowledgedOperationsSurviveKill9) {
     while (lines >> what >> id) {
       if (what == "submitted") submitted.insert(id);
       if (what == "settled") settled.insert(id);
+      if (what == "scheduled") scheduled.insert(id);
+      if (what == "postponed") postponed.insert(id);
       uint64_t sequence = 0;
       if (what == "appended" && lines >> sequence) {
         appended[id] = std::max(appended[id], sequence);
       }
     }
     session([&](Harness& h) -> Task<void> {
+      EXPECT_GE(h.store().stats().scheduled_jobs, scheduled.size() + postponed.size());
+      for (const std::string& job_id : scheduled) {
+        const auto job = co_await h.store().get(job_id, true);
+        WEFT_ASSERT(job.ok());
+        EXPECT_EQ(job->state(), v1::JOB_STATE_SCHEDULED);
+        EXPECT_EQ(job->spec().payload(), job_id);
+        EXPECT_EQ(job->due_time().seconds() - job->submit_time().seconds(), kHour_s);
+      }
+      for (const std::string& job_id : postponed) {
+        const v1::Job job = co_await h.get(job_id);
+        EXPECT_EQ(job.state(), v1::JOB_STATE_SCHEDULED);
+        EXPECT_EQ(job.failures(), 1u);
+        EXPECT_EQ(job.errors(job.errors_size() - 1).error_code(), "handler_error");
+        EXPECT_TRUE(job.has_due_time());
+      }
       for (const std::string& job_id : submitted) {
         const auto job = co_await h.store().get(job_id, true);
         EXPECT_TRUE(job.ok()) << job.status();
@@ -141,6 +176,8 @@ TEST_F(SqliteCrash, AcknowledgedOperationsSurviveKill9) {
   }
   EXPECT_GT(submitted.size(), 50u);
   EXPECT_GT(settled.size(), 20u);
+  EXPECT_GT(scheduled.size(), 50u);
+  EXPECT_GT(postponed.size(), 5u);
 }
 
 }  // namespace

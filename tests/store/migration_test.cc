@@ -11,16 +11,18 @@ namespace {
 
 using ::testing::ElementsAre;
 
-class Migration1 : public StoreFile {
+class Migrations : public StoreFile {
  protected:
-  // The file as a build wrote it that knew the first step alone.
-  void make_file() {
+  // The file as a build wrote it that knew the first steps alone.
+  void make_file(int version) {
     sqlite3* database = nullptr;
     ASSERT_EQ(sqlite3_open(path_.c_str(), &database), SQLITE_OK);
-    const std::string settings =
-        "PRAGMA application_id=" + std::to_string(kApplicationId) + "; PRAGMA user_version=1";
+    const std::string settings = "PRAGMA application_id=" + std::to_string(kApplicationId) +
+                                 "; PRAGMA user_version=" + std::to_string(version);
     EXPECT_EQ(sqlite3_exec(database, settings.c_str(), nullptr, nullptr, nullptr), SQLITE_OK);
-    EXPECT_EQ(sqlite3_exec(database, kMigrations[0].sql, nullptr, nullptr, nullptr), SQLITE_OK);
+    for (int i = 0; i < version; ++i) {
+      EXPECT_EQ(sqlite3_exec(database, kMigrations[i].sql, nullptr, nullptr, nullptr), SQLITE_OK);
+    }
     insert(database, 1, "finished-job-1", v1::JOB_STATE_SUCCEEDED);
     insert(database, 2, "running-job-1", v1::JOB_STATE_RUNNING);
     insert(database, 3, "queued-job-1", v1::JOB_STATE_QUEUED);
@@ -42,7 +44,9 @@ class Migration1 : public StoreFile {
     const std::string spec_bytes = spec.SerializeAsString();
     const std::string record_bytes = record.SerializeAsString();
     sqlite3_stmt* statement = nullptr;
-    sqlite3_prepare_v2(database, "INSERT INTO job VALUES(?1, ?2, 'default', ?3, 1, 0, 0, ?4, ?5)",
+    sqlite3_prepare_v2(database,
+                       "INSERT INTO job(row, id, queue, state, first_sequence, worker_high,"
+                       " worker_low, spec, record) VALUES(?1, ?2, 'default', ?3, 1, 0, 0, ?4, ?5)",
                        -1, &statement, nullptr);
     sqlite3_bind_int64(statement, 1, row);
     sqlite3_bind_text(statement, 2, id.c_str(), -1, SQLITE_TRANSIENT);
@@ -56,8 +60,10 @@ class Migration1 : public StoreFile {
   }
 };
 
-TEST_F(Migration1, AFileOfTheFirstVersionOpensAndWorks) {
-  make_file();
+class OlderFile : public Migrations, public ::testing::WithParamInterface<int> {};
+
+TEST_P(OlderFile, OpensAndWorks) {
+  make_file(GetParam());
   session([](Harness& h) -> Task<void> {
     EXPECT_EQ(h.store().stats().finished_jobs, 1u);
     const v1::Job finished = co_await h.get("finished-job-1");
@@ -72,6 +78,13 @@ TEST_F(Migration1, AFileOfTheFirstVersionOpensAndWorks) {
     const auto again = co_await h.submit(keyed);
     WEFT_ASSERT(first.ok() && again.ok());
     EXPECT_EQ(first->id, again->id);
+    v1::JobSpec delayed = Harness::make_spec_with_id("delayed-job-1");
+    delayed.mutable_delay()->set_seconds(10);
+    co_await h.add(delayed);
+    co_await h.must(h.settle_later(Harness::token_of(jobs[1]), std::chrono::seconds(5)));
+    co_await sleep_for(std::chrono::seconds(11));
+    const Promoted promoted = co_await h.promote();
+    EXPECT_EQ(promoted.jobs, 2u);
     // It ended long ago.
     const auto swept = co_await h.store().sweep(10);
     EXPECT_TRUE(swept.ok() && *swept == 1) << swept.status();
@@ -80,6 +93,7 @@ TEST_F(Migration1, AFileOfTheFirstVersionOpensAndWorks) {
   ASSERT_TRUE(database.ok()) << database.status();
   EXPECT_EQ((*database)->query_integer("PRAGMA user_version"), schema_version());
 }
+INSTANTIATE_TEST_SUITE_P(Versions, OlderFile, ::testing::Range(1, schema_version()));
 
 }  // namespace
 }  // namespace weft::testing

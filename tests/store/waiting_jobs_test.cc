@@ -54,6 +54,23 @@ TEST_F(WaitingJobsTest, ATakeGetsOneSuspectAndItFirst) {
   EXPECT_EQ(jobs_.size(), 0u);
 }
 
+TEST_F(WaitingJobsTest, OneThatIsNotStartedLeavesItsRoomToAnother) {
+  add("suspect-1", true, "t");
+  add("suspect-2", true, "t");
+  add("a", false, "t");
+  add("b", false, "t");
+  TakeRequest request;
+  request.type_room = {{"t", 2}};
+  WaitingJobs<Item>::Take taking(jobs_, request);
+  EXPECT_EQ(taking.next()->name, "suspect-1");
+  taking.give_back_room("t", true);
+  EXPECT_EQ(taking.next()->name, "suspect-2");
+  EXPECT_EQ(taking.next()->name, "a");
+  taking.give_back_room("t", false);
+  EXPECT_EQ(taking.next()->name, "b");
+  EXPECT_EQ(taking.next(), nullptr);
+}
+
 TEST_F(WaitingJobsTest, SuspectsHoldUpNobody) {
   add("suspect-1", true);
   add("suspect-2", true);

@@ -1,6 +1,8 @@
 // What a store promises about jobs that are due later, and about those whose time is over.
 #include <gmock/gmock.h>
 
+#include <algorithm>
+
 #include "tests/store_contract/fixture.h"
 
 namespace weft::testing {
@@ -315,6 +317,27 @@ STORE_TIME_TEST(ATakeEndsWhatIsOverAndStartsTheNext) {
   const Promoted promoted = co_await harness.promote();
   EXPECT_EQ(promoted.jobs, 0u);
   EXPECT_FALSE(promoted.next_in.has_value());
+}
+
+STORE_TIME_TEST(ATakeThatOnlyEndsJobsTellsOfTheRest) {
+  constexpr int kJobs = 1200;
+  for (int i = 0; i < kJobs; i += 400) {
+    std::vector<v1::JobSpec> specs(400, expiring("over", 10));
+    co_await harness.store().submit(specs);
+  }
+  co_await harness.add(named("last"));
+  co_await sleep_for(11s);
+  std::vector<v1::Job> taken;
+  for (int i = 0; i < 20 && taken.empty(); ++i) {
+    harness.told.events.clear();
+    taken = co_await harness.take(1);
+    const bool told = std::find(harness.told.events.begin(), harness.told.events.end(), "work") !=
+                      harness.told.events.end();
+    EXPECT_TRUE(told || !taken.empty());
+  }
+  EXPECT_THAT(payloads(taken), ElementsAre("last"));
+  EXPECT_EQ(harness.store().stats().expired_jobs, static_cast<uint64_t>(kJobs));
+  EXPECT_EQ(harness.store().stats().queued_jobs, 0u);
 }
 
 STORE_TIME_TEST(AScheduledJobIsCancelledAtOnce) {

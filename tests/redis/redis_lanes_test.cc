@@ -263,7 +263,7 @@ TEST(RedisLanes, OfSuspectsOfOtherTypesHideNoJob) {
     }
     redis.command(turns);
     // One that is suspected and one that is not wait, as P totals says.
-    std::string totals(64, '\0');
+    std::string totals(80, '\0');
     totals[7] = 3;
     totals[55] = 1;
     redis.command({"SET", "{weft:00}:totals", totals});
@@ -280,7 +280,7 @@ TEST(RedisLanes, OfSuspectsThatAreLeftWakeWhoRunsTheirJobs) {
   RedisProcess redis;
   with_store(redis.unix_url(), quiet(), [&](Harness& h) -> Task<void> {
     co_await submit_types(h, 1, 2, "own");
-    std::string totals(64, '\0');
+    std::string totals(80, '\0');
     totals[7] = 3;
     totals[55] = 1;
     redis.command({"SET", "{weft:00}:totals", totals});
@@ -304,7 +304,7 @@ TEST(RedisLanes, OfSuspectsThatAWorkerWithRoomLeavesWakeAnother) {
       redis.command({"RENAME", "{weft:00}:" + name, "{weft:00}:x" + name});
     }
     redis.command({"DEL", "{weft:00}:types"});
-    std::string totals(64, '\0');
+    std::string totals(80, '\0');
     totals[7] = 2;
     totals[55] = 2;
     redis.command({"SET", "{weft:00}:totals", totals});

@@ -55,13 +55,14 @@ std::string with_length(const std::string& text) {
 }
 
 // A record as scripts make it: state, finish, flags, crashes, worker, attempt, age, start,
-// consumed, submit, retention, first and three numbers of the stream, key, reason, queue, type.
+// consumed, submit, retention, first and three numbers of the stream, six of its times, key, reason,
+// queue, type.
 std::string record(v1::JobState state, uint8_t flags) {
   std::string out(1, static_cast<char>(state));
   out += to_bytes(uint64_t{5}) + static_cast<char>(flags) + std::string(1, '\0');
   out += std::string(16, '\0') + to_bytes(uint64_t{1}).substr(4);
   for (int i = 0; i < 4; ++i) out += to_bytes(uint64_t{7});
-  out += to_bytes(uint64_t{1000}) + to_bytes(uint64_t{1}) + std::string(24, '\0');
+  out += to_bytes(uint64_t{1000}) + to_bytes(uint64_t{1}) + std::string(24 + 48, '\0');
   return out + std::string(3, '\0') + "\7default\3any";
 }
 

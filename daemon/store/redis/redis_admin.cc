@@ -13,7 +13,16 @@ namespace {
 
 constexpr size_t kListParts = 5;  // of the answer, for each job
 
+constexpr int64_t kExpired = -2;  // instead of a record
+
 int64_t to_number(size_t size) { return static_cast<int64_t>(size); }
+
+Status expired(const std::string& job_id) {
+  v1::Job job;
+  job.mutable_spec()->set_id(job_id);
+  job.mutable_spec()->mutable_expire_at();
+  return check_not_expired(job, INT64_MAX);
+}
 
 }  // namespace
 
@@ -63,17 +72,19 @@ Task<StatusOr<v1::Job>> RedisStore::retry(std::string job_id) {
 Task<StatusOr<v1::Job>> RedisStore::do_retry(std::string job_id,
                                              std::vector<Semaphore::Permit> /*permits*/) {
   RedisCommand command = begin_call(redis_scripts::job_retry);
-  command.add(job_id).add(to_number(options_.queued_per_queue)).add(self_hex_);
+  command.add(job_id).add(to_number(options_.queued_per_queue)).add(self_hex_).add(clock());
   const StatusOr<RedisReply> reply = co_await call(redis_scripts::job_retry, std::move(command), 1);
   if (!reply.ok()) co_return unavailable(reply.status());
   if (reply->is_nil()) co_return unknown_job(job_id);
   keep_counts((*reply)[0]);
   const RedisReply& record = (*reply)[1];
   if (record.type() == RedisReply::Type::kInteger) {
+    if (record.integer() == kExpired) co_return expired(job_id);
     if (record.integer() < 0) co_return queue_full((*reply)[2].text(), options_.queued_per_queue);
     co_return not_dead(job_id, static_cast<JobState>(record.integer()));
   }
   tell_work();
+  tell_scheduled((*reply)[4]);
   StatusOr<v1::Job> job = to_job(record, (*reply)[2], RedisReply(), (*reply)[3]);
   if (job.ok()) job->mutable_spec()->clear_payload();
   co_return job;

@@ -14,6 +14,35 @@ constexpr size_t kRecordBytes = 64 << 10;  // of one job beside its payload and 
 
 }  // namespace
 
+Task<StatusOr<Promoted>> RedisStore::promote(size_t max_jobs) {
+  std::vector<Semaphore::Permit> permits = co_await make_room(0);
+  co_return co_await tasks_.run(do_promote(max_jobs, std::move(permits)));
+}
+
+Task<StatusOr<Promoted>> RedisStore::do_promote(size_t max_jobs, std::vector<Semaphore::Permit>) {
+  Promoted promoted;
+  while (true) {
+    const size_t most = std::min(max_jobs - promoted.jobs, limits::kRedisScriptItems);
+    RedisCommand command = begin_call(redis_scripts::promote);
+    command.add(clock()).add(self_hex_).add(static_cast<int64_t>(most));
+    command.add(static_cast<int64_t>(limits::kRedisScan));
+    command.add(static_cast<int64_t>(options_.finished_per_queue));
+    command.add(static_cast<int64_t>(options_.push_bytes));
+    const StatusOr<RedisReply> reply = co_await call(redis_scripts::promote, std::move(command), 1);
+    if (!reply.ok()) co_return unavailable(reply.status());
+    keep_counts((*reply)[0]);
+    const auto moved = static_cast<size_t>((*reply)[1].integer());
+    promoted.jobs += moved;
+    promoted.next_in.reset();
+    if (const int64_t next_ms = (*reply)[2].integer(); next_ms >= 0) {
+      promoted.next_in = std::chrono::milliseconds(next_ms);
+    }
+    if ((*reply)[3].integer() > 0) tell_work();
+    tell_all_finished((*reply)[4]);
+    if (moved < most || promoted.jobs >= max_jobs) co_return promoted;
+  }
+}
+
 Task<std::vector<Status>> RedisStore::release(std::vector<Token> tokens) {
   std::vector<Semaphore::Permit> permits = co_await make_room(0);
   send_consumed();
@@ -24,6 +53,7 @@ Task<std::vector<Status>> RedisStore::do_release(std::vector<Token> tokens,
                                                  std::vector<Semaphore::Permit>) {
   std::vector<Status> answers;
   bool queued = false;
+  std::optional<int64_t> in;
   for (size_t begin = 0; begin < tokens.size();) {
     const size_t end = std::min(tokens.size(), begin + limits::kRedisScriptItems);
     RedisCommand command = begin_call(redis_scripts::release);
@@ -36,7 +66,11 @@ Task<std::vector<Status>> RedisStore::do_release(std::vector<Token> tokens,
     const StatusOr<RedisReply> reply =
         co_await call(redis_scripts::release, std::move(command), end - begin);
     if (reply.ok()) keep_counts((*reply)[0]);
-    size_t ended = 0;
+    if (reply.ok()) {
+      tell_all_finished((*reply)[2]);
+      const int64_t its_in = (*reply)[3].integer();
+      if (its_in >= 0) in = std::min(its_in, in.value_or(its_in));
+    }
     for (size_t i = begin; i < end; ++i) {
       if (!reply.ok()) {
         answers.push_back(unavailable(reply.status()));
@@ -46,14 +80,11 @@ Task<std::vector<Status>> RedisStore::do_release(std::vector<Token> tokens,
       if (running(tokens[i]) != nullptr) running_.erase(to_absl(tokens[i].job_id));
       answers.push_back(letter == 's' ? stale(tokens[i]) : absl::OkStatus());
       queued = queued || letter == 'q';
-      if (letter != 'c') continue;
-      const RedisReply& parts = (*reply)[2][ended++];
-      StatusOr<v1::Job> job = to_job(parts[0], parts[1], parts[2], parts[3]);
-      if (job.ok()) tell_finished(*std::move(job));
     }
     begin = end;
   }
   if (queued) tell_work();
+  if (in) tell_scheduled(RedisReply(*in));
   co_return answers;
 }
 
@@ -110,7 +141,7 @@ Task<StatusOr<v1::CancelResponse>> RedisStore::do_cancel(std::string job_id, std
   if (letter == 'c') {
     response.set_result(v1::CancelResponse::CANCELLED);
     StatusOr<v1::Job> job = to_job((*reply)[3], (*reply)[4], (*reply)[5], (*reply)[6]);
-    if (job.ok()) tell_finished(*std::move(job));
+    if (job.ok()) tell_finished_elsewhere(*std::move(job));
   } else if (letter == 'a') {
     response.set_result(v1::CancelResponse::ALREADY_FINISHED);
   } else {
@@ -133,7 +164,8 @@ Task<StatusOr<v1::Job>> RedisStore::get(std::string job_id, bool with_payload) {
       co_await connection_.call_script(redis_scripts::get, std::move(command));
   if (!reply.ok()) co_return unavailable(reply.status());
   if (reply->is_nil()) co_return unknown_job(job_id);
-  StatusOr<v1::Job> job = to_job((*reply)[0], (*reply)[1], (*reply)[2], (*reply)[3], (*reply)[4]);
+  StatusOr<v1::Job> job =
+      to_job((*reply)[0], (*reply)[1], (*reply)[2], (*reply)[3], (*reply)[4], (*reply)[5]);
   if (job.ok() && !with_payload) job->mutable_spec()->clear_payload();
   co_return job;
 }

@@ -5,7 +5,7 @@
 namespace weft {
 namespace {
 
-constexpr std::string_view kLayout = "3";  // what common.lua tells
+constexpr std::string_view kLayout = "4";  // what common.lua tells
 
 }  // namespace
 

@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include <weft/base/limits.h>
+#include <weft/store/job_record.h>
 #include <weft/store/redis/redis_record.h>
 
 namespace weft {
@@ -18,10 +19,14 @@ constexpr int64_t kMicrosecond_ns = 1000;
 constexpr uint8_t kFlagCancel = 1;
 constexpr char kFlagLarge = 2;
 constexpr char kFlagMore = 16;
+constexpr char kFlagTimes = 32;
+constexpr char kFlagTimed = 32;  // in a spec
 constexpr size_t kFlagsAt = 9;
 // From the flags on.
 constexpr size_t kMoreAt = 30;
 constexpr size_t kLastAt = 46;
+constexpr size_t kReasonAt = 70;  // its length
+constexpr size_t kPlaceAt = 8;    // in the times
 
 template <typename Number>
 void put(std::string& out, Number number) {
@@ -64,6 +69,43 @@ class Cutter {
 void set_time(google::protobuf::Timestamp& time, int64_t us) {
   time.set_seconds(us / kSecond_us);
   time.set_nanos(static_cast<int32_t>(us % kSecond_us * kMicrosecond_ns));
+}
+
+// What a record and P job both have of them, and what follows from that.
+struct Times {
+  int64_t due = 0;
+  int64_t deadline = 0;  // 0: that of the submission
+  uint32_t failures = 0;
+  uint32_t snoozes = 0;
+};
+Times cut_times(Cutter& cut) {
+  Times times;
+  times.due = cut.number<int64_t>();
+  cut.number<uint64_t>();  // the place
+  times.deadline = cut.number<int64_t>();
+  times.failures = cut.number<uint32_t>();
+  times.snoozes = cut.number<uint32_t>();
+  return times;
+}
+void set_times(v1::Job& job, const Times& times, int64_t submit_us, int64_t timeout_us) {
+  job.set_failures(times.failures);
+  job.set_snoozes(times.snoozes);
+  if (times.due != 0) {
+    set_time(*job.mutable_due_time(), times.due);
+  } else {
+    job.clear_due_time();
+  }
+  if (timeout_us == 0) return;
+  set_time(*job.mutable_deadline_time(),
+           times.deadline != 0 ? times.deadline : submit_us + timeout_us);
+}
+
+// Where the times begin in what P job has from its flags on; 0: it has none.
+size_t times_at(std::string_view from_flags) {
+  if (from_flags.empty() || (from_flags[0] & kFlagTimes) == 0) return 0;
+  if ((from_flags[0] & kFlagMore) == 0) return kMoreAt;
+  if (from_flags.size() < kReasonAt + sizeof(uint16_t)) return 0;
+  return kReasonAt + sizeof(uint16_t) + to_number(from_flags.substr(kReasonAt, sizeof(uint16_t)));
 }
 
 bool is_ended(uint8_t state) {
@@ -122,6 +164,15 @@ std::optional<Incarnation> parse_hex(std::string_view digits) {
   return out;
 }
 
+int64_t to_us(const google::protobuf::Timestamp& time) {
+  return time.seconds() * kSecond_us + (time.nanos() + kMicrosecond_ns - 1) / kMicrosecond_ns;
+}
+
+int64_t to_us(const google::protobuf::Duration& duration) {
+  return duration.seconds() * kSecond_us +
+         (duration.nanos() + kMicrosecond_ns - 1) / kMicrosecond_ns;
+}
+
 std::string token_bytes(const Token& token) {
   std::string out = to_bytes(token.worker);
   put(out, static_cast<uint32_t>(token.attempt));
@@ -138,10 +189,15 @@ std::string stored_spec(v1::JobSpec& spec, int64_t retention_ms) {
   if (large) payload.swap(*spec.mutable_payload());
   std::string out;
   put(out, retention_ms);
-  out.push_back(large ? kFlagLarge : '\0');
+  const bool timed = spec.has_expire_at() || spec.has_total_timeout();
+  out.push_back(static_cast<char>((large ? kFlagLarge : 0) | (timed ? kFlagTimed : 0)));
   put_text(out, spec.idempotency_key());
   put_text(out, spec.queue());
   put_text(out, spec.type());
+  if (timed) {
+    put(out, spec.has_expire_at() ? to_us(spec.expire_at()) : int64_t{0});
+    put(out, spec.has_total_timeout() ? to_us(spec.total_timeout()) : int64_t{0});
+  }
   if (spec.metadata().size() <= 1) {
     spec.AppendToString(&out);
   } else {
@@ -173,6 +229,9 @@ bool apply_record(std::string_view record, v1::Job& job) {
   job.set_last_sequence(cut.number<uint64_t>());
   job.set_attempt_sequence(cut.number<uint64_t>());
   job.set_last_send(cut.number<uint64_t>());
+  const Times times = cut_times(cut);
+  cut.number<uint64_t>();  // expire_at
+  const auto timeout = cut.number<int64_t>();
   cut.text(cut.number<uint8_t>());  // the key
   const std::string_view reason = cut.text(cut.number<uint16_t>());
   cut.text(cut.number<uint8_t>());  // queue and type are in the spec
@@ -181,6 +240,7 @@ bool apply_record(std::string_view record, v1::Job& job) {
   job.set_cancel_requested((flags & kFlagCancel) != 0);
   job.set_cancel_reason(std::string(reason));
   set_time(*job.mutable_submit_time(), submit);
+  set_times(job, times, submit, timeout);
   if (start != 0) {
     set_time(*job.mutable_start_time(), start);
   } else {
@@ -200,8 +260,13 @@ bool read_spec(std::string_view bytes, v1::JobSpec& spec, StoredSpec& stored) {
   stored.age = cut.number<uint64_t>();
   stored.submit_us = cut.number<int64_t>();
   stored.retention_ms = cut.number<int64_t>();
-  cut.text(1);                                                  // flags
+  const auto flags = cut.number<uint8_t>();
   for (int i = 0; i < 3; ++i) cut.text(cut.number<uint8_t>());  // they are in the spec
+  stored.timed = (flags & kFlagTimed) != 0;
+  if (stored.timed) {
+    cut.number<uint64_t>();  // expire_at
+    stored.timeout_us = cut.number<int64_t>();
+  }
   const std::string_view rest = cut.rest();
   return cut.ok() && spec.ParseFromArray(rest.data(), static_cast<int>(rest.size()));
 }
@@ -226,6 +291,10 @@ bool read_running(std::string_view bytes, const StoredSpec& stored, v1::Job& job
   } else {
     job.set_first_sequence(1);
   }
+  const Times times = (flags & kFlagTimes) != 0 ? cut_times(cut) : Times();
+  if ((flags & kFlagTimes) != 0 || stored.timed) {
+    set_times(job, times, stored.submit_us, stored.timeout_us);
+  }
   job.set_cancel_requested((flags & kFlagCancel) != 0);  // also without a reason
   job.set_worker(std::string(cut.rest()));
   set_time(*job.mutable_submit_time(), stored.submit_us);
@@ -233,8 +302,18 @@ bool read_running(std::string_view bytes, const StoredSpec& stored, v1::Job& job
   return cut.ok() && state == v1::JOB_STATE_RUNNING;
 }
 
-std::string_view from_flags(std::string_view job) {
-  return job.size() < kFlagsAt ? std::string_view() : job.substr(kFlagsAt);
+std::string from_flags(std::string_view job) {
+  std::string out(job.size() < kFlagsAt ? std::string_view() : job.substr(kFlagsAt));
+  const size_t at = times_at(out) + kPlaceAt;
+  if (has_place(job)) out.replace(at, sizeof(uint64_t), sizeof(uint64_t), '\0');
+  return out;
+}
+
+bool has_place(std::string_view job) {
+  const std::string_view flags = job.substr(std::min(job.size(), kFlagsAt));
+  const size_t at = times_at(flags);
+  if (at == 0 || flags.size() < at + kPlaceAt + sizeof(uint64_t)) return false;
+  return to_number(flags.substr(at + kPlaceAt, sizeof(uint64_t))) != 0;
 }
 
 void set_last_sequence(std::string& from_flags, uint64_t last) {
@@ -249,6 +328,13 @@ void set_last_sequence(std::string& from_flags, uint64_t last) {
   from_flags.replace(kLastAt, sizeof last, to_bytes(last));
 }
 
+std::string error_of(const v1::Outcome& outcome) {
+  v1::AttemptError error = attempt_error(v1::Job(), outcome, 0);
+  error.clear_start_time();
+  error.clear_end_time();
+  return error.SerializeAsString();
+}
+
 Status damaged_job(std::string_view what) {
   return make_status(
       StatusCode::kDataLoss,
@@ -259,7 +345,7 @@ Status damaged_job(std::string_view what) {
 
 StatusOr<v1::Job> to_job(const RedisReply& record, const RedisReply& spec,
                          const RedisReply& outcome, const RedisReply& progress,
-                         const RedisReply& payload) {
+                         const RedisReply& payload, const RedisReply& errors) {
   v1::Job job;
   const bool good =
       !record.is_nil() && !spec.is_nil() && job.mutable_spec()->ParseFromString(spec.text()) &&
@@ -267,6 +353,9 @@ StatusOr<v1::Job> to_job(const RedisReply& record, const RedisReply& spec,
       (progress.is_nil() || job.mutable_progress()->ParseFromString(progress.text())) &&
       apply_record(record.text(), job);
   if (!good) return damaged_job("a job");
+  for (size_t i = 0; !errors.is_nil() && i < errors.size(); ++i) {
+    if (!job.add_errors()->ParseFromString(errors[i].text())) return damaged_job("a job");
+  }
   if (!payload.is_nil()) job.mutable_spec()->set_payload(payload.text());
   return job;
 }

@@ -17,6 +17,9 @@ constexpr int64_t kLookOnMs = 5;  // before a take goes on that has found nothin
 constexpr char kLastFollows = 1;  // in a settlement of a call
 constexpr char kOutcomeFollows = 2;
 constexpr char kProgressFollows = 4;
+constexpr char kErrorFollows = 8;
+constexpr char kPauseFollows = 16;
+constexpr char kLook = 32;  // the record in the store has what we have not
 
 size_t bytes_of(const Settlement& settlement) {
   return settlement.outcome.result().size() + settlement.outcome.error_message().size() + 256;
@@ -77,6 +80,11 @@ v1::Outcome too_long(size_t bytes, uint64_t most) {
                             " in one piece: raise its proto-max-bulk-len, or yield the result in "
                             "chunks");
   return outcome;
+}
+
+bool has_failed(const Settlement& settlement) {
+  return settlement.state == v1::JOB_STATE_DEAD ||
+         (settlement.state == v1::JOB_STATE_SCHEDULED && !settlement.snoozed);
 }
 
 std::string joined(const std::vector<std::string>& types) {
@@ -203,7 +211,8 @@ void RedisStore::add_settlements(RedisCommand& command, Incarnation worker,
   std::string hows;
   for (size_t i = begin; i < end; ++i) {
     Settlement& settlement = settlements[i];
-    const size_t size = settlement.outcome.ByteSizeLong();
+    const bool waits = settlement.state == v1::JOB_STATE_SCHEDULED;
+    const size_t size = waits ? 0 : settlement.outcome.ByteSizeLong();
     if (facts_.max_bulk_bytes > 0 && size > facts_.max_bulk_bytes) {
       settlement.outcome = too_long(size, facts_.max_bulk_bytes);
       settlement.state = v1::JOB_STATE_DEAD;
@@ -213,6 +222,13 @@ void RedisStore::add_settlements(RedisCommand& command, Incarnation worker,
     if (group == 0 && settlement.last_sequence > 0) follows |= kLastFollows;
     if (size > 0) follows |= kOutcomeFollows;
     if (settlement.progress) follows |= kProgressFollows;
+    if (has_failed(settlement)) follows |= kErrorFollows;
+    if (waits) follows |= kPauseFollows;
+    const Running* job = group == 0 ? nullptr : running(settlement.token);
+    if (job != nullptr &&
+        ((waits && job->stored.timed) || (job->placed && has_failed(settlement)))) {
+      follows |= kLook;
+    }
     hows += {static_cast<char>(settlement.state), follows, static_cast<char>(group >> 8),
              static_cast<char>(group & 255)};
   }
@@ -229,6 +245,13 @@ void RedisStore::add_settlements(RedisCommand& command, Incarnation worker,
       command.add(outcome);
     }
     if (settlement.progress) command.add(settlement.progress->SerializeAsString());
+    if ((follows & kErrorFollows) != 0) command.add(error_of(settlement.outcome));
+    if ((follows & kPauseFollows) != 0) {
+      const Running* job = group_of[i - begin] == 0 ? nullptr : running(settlement.token);
+      const auto pause_us = std::chrono::microseconds(settlement.pause).count();
+      command.add(to_bytes(static_cast<uint64_t>(pause_us)) +
+                  to_bytes(job == nullptr ? 0 : job->stored.age));
+    }
   }
 }
 
@@ -261,6 +284,8 @@ Task<Status> RedisStore::settle_part(std::vector<Settlement>& settlements, size_
   }
   keep_counts((*reply)[0]);
   settled(settlements, begin, *reply, taken);
+  tell_all_finished((*reply)[8]);
+  tell_scheduled((*reply)[9]);
   if (takes) {
     const std::string& ending = (*reply)[7].text();
     // When the lease was lost meanwhile, they are given up with all else that it held.
@@ -313,8 +338,10 @@ void RedisStore::settled(std::vector<Settlement>& settlements, size_t begin, Red
     // A lost answer may have been that to this very settlement, and nobody was told then.
     const bool tells = letter == 'd' || letter == 'D' || (job != nullptr && job->uncertain);
     // Without the job there is nothing to tell: the lease was lost while it was being settled.
-    if (job != nullptr && (letter == 'd' || (letter == 'n' && tells))) {
+    const bool ends = settlement.state != v1::JOB_STATE_SCHEDULED;
+    if (job != nullptr && ends && (letter == 'd' || (letter == 'n' && tells))) {
       job->job.set_state(settlement.state);
+      if (has_failed(settlement)) job->job.set_failures(job->job.failures() + 1);
       *job->job.mutable_outcome() = std::move(settlement.outcome);
       if (settlement.progress) *job->job.mutable_progress() = *std::move(settlement.progress);
       job->job.set_last_sequence(std::max(job->job.last_sequence(), settlement.last_sequence));
@@ -331,11 +358,15 @@ void RedisStore::settled(std::vector<Settlement>& settlements, size_t begin, Red
         whole = ended.mutable_spec()->ParseFromString(spec.text());
       }
       ended.clear_outcome();
-      if (whole && tells && apply_record(details[detail + 1].text(), ended) &&
-          ended.mutable_outcome()->ParseFromString(details[detail + 2].text()) &&
-          (details[detail + 3].is_nil() ||
-           ended.mutable_progress()->ParseFromString(details[detail + 3].text()))) {
-        tell_finished(std::move(ended));
+      if (whole && tells && apply_record(details[detail + 1].text(), ended)) {
+        const bool good = ended.mutable_outcome()->ParseFromString(details[detail + 2].text()) &&
+                          (details[detail + 3].is_nil() ||
+                           ended.mutable_progress()->ParseFromString(details[detail + 3].text()));
+        if (ended.state() == v1::JOB_STATE_SCHEDULED) {
+          tell_scheduled(RedisReply(std::max<int64_t>(due_ms(ended) - now_us / 1000, 0)));
+        } else if (good && is_finished(state_of(ended))) {
+          tell_finished(std::move(ended));
+        }
       }
       detail += 5;
     }
@@ -379,6 +410,7 @@ void RedisStore::took(RedisReply& reply, const TakeRequest& take, Taken& taken) 
     payload.swap(*job.mutable_spec()->mutable_payload());
     running->worker = take.worker;
     running->record = from_flags(records[i].text());
+    running->placed = has_place(records[i].text());
     running->stored = stored;
     running_.insert_or_assign(job.spec().id(), std::move(running));
     taken.jobs.push_back(std::move(job));

@@ -71,11 +71,11 @@ RedisStore::RedisStore(RedisServer server, RedisFacts facts, StoreOptions option
           [this](std::string job_id) { return get(std::move(job_id), false); },
           needs_lease_ ? [this] { workers_.look_soon(); } : std::function<void()>()) {
   news_.set_self(self_);
-  connection_.set_scripts({&redis_scripts::submit, &redis_scripts::settle_and_take,
-                           &redis_scripts::release, &redis_scripts::save_progress,
-                           &redis_scripts::cancel, &redis_scripts::append, &redis_scripts::send,
-                           &redis_scripts::consumed, &redis_scripts::trim,
-                           &redis_scripts::job_retry, &redis_scripts::job_remove});
+  connection_.set_scripts(
+      {&redis_scripts::submit, &redis_scripts::settle_and_take, &redis_scripts::promote,
+       &redis_scripts::release, &redis_scripts::save_progress, &redis_scripts::cancel,
+       &redis_scripts::append, &redis_scripts::send, &redis_scripts::consumed, &redis_scripts::trim,
+       &redis_scripts::job_retry, &redis_scripts::job_remove});
   connection_.set_check([this](const RedisReply* answer) { return check_server(answer); });
   connection_.set_on_connected([this] {
     // The server may have lost its last writes: it has to look at each of these when it ends.
@@ -215,7 +215,8 @@ Task<std::vector<Semaphore::Permit>> RedisStore::make_room(size_t bytes) {
 void RedisStore::keep_counts(const RedisReply& counts) {
   uint64_t* const fields[] = {&stats_.queued_jobs,    &stats_.running_jobs, &stats_.finished_jobs,
                               &stats_.succeeded_jobs, &stats_.dead_jobs,    &stats_.cancelled_jobs,
-                              &stats_.suspect_jobs,   &stats_.removed_jobs};
+                              &stats_.suspect_jobs,   &stats_.removed_jobs, &stats_.scheduled_jobs,
+                              &stats_.expired_jobs};
   std::string_view bytes = counts.text();
   for (size_t i = 0; i < std::size(fields) && bytes.size() >= sizeof(uint64_t); ++i) {
     *fields[i] = to_number(bytes.substr(0, sizeof(uint64_t)));
@@ -235,6 +236,24 @@ Status RedisStore::stale(const Token& token) {
 
 void RedisStore::tell_work() {
   if (listener_ != nullptr) listener_->on_work();
+}
+
+void RedisStore::tell_scheduled(const RedisReply& in) {
+  if (listener_ == nullptr || in.integer() < 0) return;
+  listener_->on_scheduled(std::chrono::milliseconds(in.integer()));
+}
+
+void RedisStore::tell_all_finished(const RedisReply& ended) {
+  for (size_t i = 0; i < ended.size(); ++i) {
+    StatusOr<v1::Job> job = to_job(ended[i][0], ended[i][1], ended[i][2], ended[i][3]);
+    if (job.ok()) tell_finished_elsewhere(*std::move(job));
+  }
+}
+
+void RedisStore::tell_finished_elsewhere(v1::Job job) {
+  const auto found = running_.find(to_absl(job.spec().id()));
+  if (found != running_.end()) found->second->uncertain = false;
+  tell_finished(std::move(job));
 }
 
 void RedisStore::tell_finished(v1::Job job) {

@@ -48,6 +48,7 @@ class RedisStore final : public Store, private TurnEndHook {
   Task<std::vector<StatusOr<Submitted>>> submit(std::vector<v1::JobSpec> specs) override;
   Task<StatusOr<Taken>> settle_and_take(std::vector<Settlement> settlements,
                                         TakeRequest take) override;
+  Task<StatusOr<Promoted>> promote(size_t max_jobs) override;
   Task<std::vector<Status>> release(std::vector<Token> tokens) override;
   Task<std::vector<Status>> save_progress(
       std::vector<std::pair<Token, v1::Progress>> progress) override;
@@ -99,8 +100,9 @@ class RedisStore final : public Store, private TurnEndHook {
   struct Running {
     v1::Job job;
     Incarnation worker;
-    std::string record;  // what P job has, from its flags on; empty: that is not sure any more
+    std::string record;  // from_flags() of what P job has; empty: that is not sure any more
     StoredSpec stored;
+    bool placed = false;     // has_place() of that
     bool asked = false;      // by a settlement that was not answered yet
     bool uncertain = false;  // the answer to its settlement was lost
   };
@@ -147,7 +149,14 @@ class RedisStore final : public Store, private TurnEndHook {
   Status stale(const Token& token);
 
   void tell_work();
+  // Milliseconds until the first time of jobs that wait now; negative: none has one.
+  void tell_scheduled(const RedisReply& in);
+  // Of jobs that have ended, each a record, spec, outcome and progress.
+  void tell_all_finished(const RedisReply& ended);
   void tell_finished(v1::Job job);
+  // The same of one that no settlement of this process has ended: should the answer to one have
+  // been lost that made it SCHEDULED, it is not told again.
+  void tell_finished_elsewhere(v1::Job job);
 
   // ---- verbs that go on though their caller is gone
   Task<void> send_submits(SubmitBatch::Entries entries);
@@ -158,6 +167,7 @@ class RedisStore final : public Store, private TurnEndHook {
                                            std::vector<Semaphore::Permit> permits);
   Task<Status> settle_part(std::vector<Settlement>& settlements, size_t begin, size_t end,
                            const TakeRequest& take, size_t want, Taken& taken, bool* more);
+  Task<StatusOr<Promoted>> do_promote(size_t max_jobs, std::vector<Semaphore::Permit> permits);
   Task<std::vector<Status>> do_release(std::vector<Token> tokens,
                                        std::vector<Semaphore::Permit> permits);
   Task<StatusOr<v1::CancelResponse>> do_cancel(std::string job_id, std::string reason,

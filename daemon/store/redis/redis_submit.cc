@@ -18,6 +18,7 @@ constexpr size_t kLanes = 255;       // of one call: a byte names one
 constexpr char kPayloadFollows = 2;  // in the bytes of a job
 constexpr char kKeyFollows = 4;
 constexpr char kBrief = 8;
+constexpr char kDueFollows = 16;
 
 size_t bytes_of(const v1::JobSpec& spec) { return spec.ByteSizeLong() + 256; }
 
@@ -69,9 +70,15 @@ void RedisStore::add_job(RedisCommand& command, v1::JobSpec& spec) {
   command.add(spec.id());
   command.add(stored_spec(spec, retention_ms(spec, options_.retention_ms)));
   if (is_large(spec)) command.add(spec.payload());
-  if (spec.idempotency_key().empty()) return;
-  command.add(spec.queue() + '\n' + spec.idempotency_key());
-  command.add(fingerprint(spec) + to_bytes(uint64_t{0}) + spec.id());
+  if (!spec.idempotency_key().empty()) {
+    command.add(spec.queue() + '\n' + spec.idempotency_key());
+    command.add(fingerprint(spec) + to_bytes(uint64_t{0}) + spec.id());
+  }
+  if (spec.has_delay()) {
+    command.add('+' + std::to_string(to_us(spec.delay())));
+  } else if (spec.has_run_at()) {
+    command.add(to_us(spec.run_at()));
+  }
 }
 
 Task<void> RedisStore::send_submits(SubmitBatch::Entries entries) {
@@ -108,6 +115,7 @@ Task<void> RedisStore::send_submits(SubmitBatch::Entries entries) {
         char follows = is_large(spec) ? kPayloadFollows : '\0';
         if (!spec.idempotency_key().empty()) follows |= kKeyFollows;
         if (retention_ms(spec, options_.retention_ms) == 0) follows |= kBrief;
+        if (spec.has_delay() || spec.has_run_at()) follows |= kDueFollows;
         metas += {static_cast<char>(lane_of[i]), made ? '\1' : '\0', follows};
       }
       command.add(metas);
@@ -128,7 +136,8 @@ Task<void> RedisStore::send_submits(SubmitBatch::Entries entries) {
         }
         switch ((*reply)[1].text().at(place)) {
           case 'n':
-            any = true;
+          case 't':
+            any = any || (*reply)[1].text().at(place) == 'n';
             ++stats_.submitted_jobs;
             entry.answer(Submitted(spec.id(), false));
             break;
@@ -153,6 +162,7 @@ Task<void> RedisStore::send_submits(SubmitBatch::Entries entries) {
         }
       }
       if (any) tell_work();
+      if (reply.ok()) tell_scheduled((*reply)[3]);
     }
     entries = std::move(again);
   }

@@ -214,6 +214,7 @@ Task<bool> RedisWorkers::give_up(std::string inc, GiveUp why) {
     command.add(static_cast<int64_t>(options.push_bytes));
     command.add(int64_t{limits::kDeadCrashes});
     command.add(crashed_outcome(limits::kDeadCrashes).SerializeAsString());
+    command.add(error_of(crash_outcome()));
     Task<StatusOr<RedisReply>> call =
         store_.call(redis_scripts::worker_give_up, std::move(command), 1);
     const StatusOr<RedisReply> answer = co_await call;
@@ -230,12 +231,9 @@ Task<bool> RedisWorkers::give_up(std::string inc, GiveUp why) {
     }
     requeued += (*answer)[3].integer();
     if ((*answer)[3].integer() > 0) store_.tell_work();
-    const RedisReply& ends = (*answer)[4];
-    ended += ends.size();
-    for (size_t i = 0; i < ends.size(); ++i) {
-      StatusOr<v1::Job> job = to_job(ends[i][0], ends[i][1], ends[i][2], ends[i][3]);
-      if (job.ok()) store_.tell_finished(*std::move(job));
-    }
+    store_.tell_scheduled((*answer)[6]);
+    ended += (*answer)[4].size();
+    store_.tell_all_finished((*answer)[4]);
     const RedisReply& readers = (*answer)[5];
     const std::optional<Incarnation> from = parse_hex(inc);
     for (size_t i = 0; from && store_.listener_ != nullptr && i < readers.size(); ++i) {
@@ -251,7 +249,7 @@ Task<bool> RedisWorkers::give_up(std::string inc, GiveUp why) {
 Task<bool> RedisWorkers::forgive(std::string inc) {
   for (;;) {
     RedisCommand command = store_.begin_call(redis_scripts::worker_forgive);
-    command.add(inc).add(static_cast<int64_t>(limits::kExpireBatch));
+    command.add(inc).add(static_cast<int64_t>(limits::kExpireBatch)).add(error_of(crash_outcome()));
     Task<StatusOr<RedisReply>> call =
         store_.call(redis_scripts::worker_forgive, std::move(command), 1);
     const StatusOr<RedisReply> left = co_await call;
@@ -292,11 +290,7 @@ Task<void> RedisWorkers::expire_foreign() {
       }
     }
     foreign_ = std::move(foreign);
-    const RedisReply& ends = (*answer)[3];
-    for (size_t i = 0; i < ends.size(); ++i) {
-      StatusOr<v1::Job> job = to_job(ends[i][0], ends[i][1], ends[i][2], ends[i][3]);
-      if (job.ok()) store_.tell_finished(*std::move(job));
-    }
+    store_.tell_all_finished((*answer)[3]);
   }
 }
 

@@ -17,7 +17,7 @@ local function tidy_around(x, j)
   local length = call('LLEN', lane)
   local dead = length - live
   if dead == 0 or dead % EVERY > 0 or 2 * dead < live then return end
-  local from = math.max(0, place_in(lane, j.age) - AROUND)
+  local from = math.max(0, place_in(lane, place_of(j)) - AROUND)
   drop_dead(lane, length, from, from + 2 * AROUND - 1, is_queued)
 end
 
@@ -25,14 +25,16 @@ local now, self, id, reason = now_us(ARGV[1]), ARGV[2], ARGV[3], ARGV[4]
 local record = stored(id)
 if not record then return false end
 local j = unpack_job(record)
-if j.state == QUEUED then
-  local x = j.crashes >= SUSPECT and 'x' or ''
-  leave_waiting(x, j.queue, j.type, 1)
-  j.state, j.finish, j.flags, j.reason = CANCELLED, now, with(j.flags, CANCEL), reason
+if j.state < RUNNING then
+  local x, queued = j.crashes >= SUSPECT and 'x' or '', j.state == QUEUED
+  leave_times(id, j)
+  if queued then leave_waiting(x, j.queue, j.type, 1) else add_scheduled(j.queue, -1) end
+  j.state, j.finish, j.due = CANCELLED, now, 0
+  j.flags, j.reason = with(j.flags, CANCEL), reason
   local spec, progress = spec_of(id), call('HGET', P .. 'progress', id)
   local outcome = cancelled_outcome(reason)
   record = end_job(id, j, outcome, tonumber(ARGV[5]), tonumber(ARGV[6]), self)
-  tidy_around(x, j)
+  if queued then tidy_around(x, j) end
   return {all_counts(), 'c', j.state, record, spec, outcome, progress}
 end
 if j.state ~= RUNNING then return {all_counts(), 'a', j.state} end

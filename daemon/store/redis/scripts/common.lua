@@ -4,12 +4,14 @@
 -- hash slot. INC is a process's incarnation: 16 bytes as 32 hex digits.
 --   P layout            string  the version of all this: a daemon of another one does not start
 --   P spec              hash    job id -> what never changes: age, submit, keep, each as ">I8", flags
---                               (LARGE or 0), idempotency key, queue, type, each preceded by a length
---                               byte, then the serialized JobSpec, without its payload when that is
---                               large
+--                               (LARGE, TIMED), idempotency key, queue, type, each preceded by a
+--                               length byte, with TIMED expire_at and total_timeout in microseconds,
+--                               each as ">I8" (0: none), then the serialized JobSpec, without its
+--                               payload when that is large
 --   P job               hash    job id -> what does (below); none while a new job is QUEUED
 --   P again             set     ids of QUEUED jobs that have one
 --   P payload           hash    job id -> a large payload
+--   P errors:ID         list    serialized AttemptErrors, oldest first
 --   P outcome           hash    job id -> serialized Outcome of a finished job; none when it is empty
 --   P progress          hash    job id -> serialized Progress
 --   P age               string  the last age given
@@ -20,14 +22,17 @@
 --   P live              hash    block -> its jobs
 --   P turns, P xturns   list    names of queues with jobs queued, in turn (x: of suspects)
 --   P lanes:QUEUE       hash    type -> jobs queued (P xlanes:QUEUE)
---   P lane:QUEUE:TYPE   list    entries, oldest first (P xlane:QUEUE:TYPE): the age as ">I8", then
---                               the id. An entry whose record is not queued any more, or has another
---                               age, is skipped and counts nowhere; a lane without live entries is
---                               deleted
+--   P lane:QUEUE:TYPE   list    entries, oldest first (P xlane:QUEUE:TYPE): as ">I8" the age, or
+--                               the place of a job that was SCHEDULED, which is as if it had come
+--                               then; then the id. An entry whose record is not queued any more, or
+--                               has another place, is skipped and counts nowhere; a lane without
+--                               live entries is deleted
+--   P due, P over       zset    SCHEDULED jobs by the millisecond they are due; waiting jobs by the
+--                               one when their time is over: the age as ">I8", then the id
 --   P types             hash    type -> jobs queued that are no suspects
 --   P totals            string  kept counters, each as ">I8": queued, running, finished, succeeded,
---                               dead, cancelled, suspect (those queued), removed
---   P count             hash    q:QUEUE -> jobs queued, f:QUEUE -> jobs finished
+--                               dead, cancelled, suspect (those queued), removed, scheduled, expired
+--   P count             hash    q:QUEUE -> jobs queued or SCHEDULED, f:QUEUE -> jobs finished
 --   P held:INC          set     ids: what a process runs (a small hash would be searched for each)
 --   P touched           set     ids of running jobs whose records are not as their workers got them
 --   P took:INC          string  the last take_seq and the ids that take got, with spaces between
@@ -35,8 +40,8 @@
 --                               an entry here a process has no lease
 --   P leases            zset    INC by the microsecond its lease ends; also those given up, for as long
 --                               as there is something of theirs
---   P dead:INC          hash    job id -> attempt requeued from a process given up, if that counted
---                               as a crash, and '' -> whether it ran a suspect; 1 hour
+--   P dead:INC          hash    job id -> the attempt that crashed with a process given up, negative
+--                               if that did not count, and '' -> whether it ran a suspect; 1 hour
 --   P fate:ID           hash    record and outcome of a job with retention 0 that was to end in
 --                               another way, with its worker still in the record; 1 hour
 --   P foreign           hash    type of queued jobs that no live process has a handler for -> since
@@ -80,75 +85,89 @@
 -- Lua here hashes every byte of every string, and each value written goes to the append-only file. So
 -- what changes is short, and the same for all jobs that a worker took together: state, finish, flags,
 -- crashes, worker, attempt, start (39 bytes, the beginning of HEAD); if the flag MORE is set,
--- consumed, first, last, from, send and, preceded by its length as ">I2", the cancel reason; then
--- the worker's name. Scripts that are called for every job cut it by position, for a table costs more
+-- consumed, first, last, from, send and, preceded by its length as ">I2", the cancel reason; if the
+-- flag TIMES is set, due, place, deadline, failures and snoozes; then the worker's name. Scripts that are called for every job cut it by position, for a table costs more
 -- than all they do with it. The others use the record of a job, stored() and store(): HEAD by struct,
--- then idempotency key, cancel reason, queue, type, each preceded by a length byte (the reason by
+-- of which expire and timeout are those of P spec, then idempotency key, cancel reason, queue, type, each preceded by a length byte (the reason by
 -- ">I2"), then the worker's name.
 local P = KEYS[1]
-local HEAD = '>BI8BBc16I4I8I8I8I8I8I8I8I8I8'
+local HEAD = '>BI8BBc16I4I8I8I8I8I8I8I8I8I8I8I8I8I4I4I8I8'
 local TAIL = 'Bc0I2c0Bc0Bc0'
-local QUEUED, RUNNING, SUCCEEDED, DEAD, CANCELLED = 2, 3, 4, 5, 6
--- Bits of flags: an end was asked for; payload, progress and outcome have fields of their own.
-local CANCEL, LARGE, PROGRESS, OUTCOME, MORE = 1, 2, 4, 8, 16
+local SCHEDULED, QUEUED, RUNNING, SUCCEEDED, DEAD, CANCELLED, EXPIRED = 1, 2, 3, 4, 5, 6, 7
+-- Bits of flags: an end was asked for; payload, progress, outcome and errors have fields or lists of
+-- their own. In P spec: the job has an expire_at or a total_timeout.
+local CANCEL, LARGE, PROGRESS, OUTCOME, MORE, TIMES, ERRORS = 1, 2, 4, 8, 16, 32, 64
+local TIMED = 32
 local NOBODY, ZERO = string.rep('\0', 16), string.rep('\0', 8)
 
 local KEY_MS = 24 * 3600 * 1000  -- an idempotency key is kept at least so long
 local BLOCK = 256   -- ages of one list
 local TRIM = 2      -- surplus jobs forgotten for each that finishes
 local SUSPECT = 3   -- crashes that make a job one
+local ERRORS_KEPT = 100  -- of earlier attempts of a job
 local call, sub, byte, pack, unpack_struct =
   redis.call, string.sub, string.byte, struct.pack, struct.unpack
 
 -- The record as a table. Times are microseconds; worker: of the attempt that runs or settled (16
 -- bytes); from: where the running attempt's entries begin (attempt_sequence); keep: retention in
--- milliseconds.
+-- milliseconds; due: of a SCHEDULED one; place: 0 for the age; deadline: 0 for submit + timeout.
 local function unpack_job(record)
   local j, at = {}, nil
   j.state, j.finish, j.flags, j.crashes, j.worker, j.attempt, j.start, j.consumed, j.age, j.submit,
-    j.keep, j.first, j.last, j.from, j.send, at = unpack_struct(HEAD, record)
+    j.keep, j.first, j.last, j.from, j.send, j.due, j.place, j.deadline, j.failures, j.snoozes,
+    j.expire, j.timeout, at = unpack_struct(HEAD, record)
   j.key, j.reason, j.queue, j.type, at = unpack_struct('>' .. TAIL, record, at)
   j.name = sub(record, at)
   return j
 end
 local function pack_job(j)
   return pack(HEAD .. TAIL, j.state, j.finish, j.flags, j.crashes, j.worker, j.attempt, j.start,
-    j.consumed, j.age, j.submit, j.keep, j.first, j.last, j.from, j.send, #j.key, j.key, #j.reason,
-    j.reason, #j.queue, j.queue, #j.type, j.type) .. j.name
+    j.consumed, j.age, j.submit, j.keep, j.first, j.last, j.from, j.send, j.due, j.place, j.deadline,
+    j.failures, j.snoozes, j.expire, j.timeout, #j.key, j.key, #j.reason, j.reason, #j.queue, j.queue,
+    #j.type, j.type) .. j.name
 end
 local function has(flags, bit) return flags % (2 * bit) >= bit end
 local function with(flags, bit) return has(flags, bit) and flags or flags + bit end
 local function without(flags, bit) return has(flags, bit) and flags - bit or flags end
 
--- What MORE is without the flag, and as it stands in a record.
+-- What MORE and TIMES are without the flag, and as they stand in a record.
 local NO_MORE = ZERO .. pack('>I8', 1) .. ZERO .. ZERO .. ZERO .. '\0\0'
+local NO_TIMES = string.rep(ZERO, 4)
+-- Where what P job has from TIMES on begins.
+local function times_at(job)
+  return has(byte(job, 10), MORE) and 82 + unpack_struct('>I2', job, 80) or 40
+end
 -- A job of P spec and P job (false: it is new).
 local function whole(spec, job)
   local key_end = 26 + byte(spec, 26)
   local queue_end = key_end + 1 + byte(spec, key_end + 1)
-  local lanes = sub(spec, key_end + 1, queue_end + 1 + byte(spec, queue_end + 1))
+  local type_end = queue_end + 1 + byte(spec, queue_end + 1)
+  local ends = has(byte(spec, 25), TIMED) and sub(spec, type_end + 1, type_end + 16) or ZERO .. ZERO
   if not job then
-    job = string.char(QUEUED) .. ZERO .. sub(spec, 25, 25) .. string.rep('\0', 29)
+    job = string.char(QUEUED) .. ZERO .. string.char(without(byte(spec, 25), TIMED)) ..
+      string.rep('\0', 29)
   end
-  local flags, more, name = byte(job, 10), NO_MORE, nil
-  if has(flags, MORE) then
-    local more_end = 81 + unpack_struct('>I2', job, 80)
-    more, name = sub(job, 40, more_end), sub(job, more_end + 1)
-  else
-    name = sub(job, 40)
+  local flags, at, more, times = byte(job, 10), times_at(job), NO_MORE, NO_TIMES
+  if at > 40 then more = sub(job, 40, at - 1) end
+  if has(flags, TIMES) then
+    times = sub(job, at, at + 31)
+    at = at + 32
   end
-  return sub(job, 1, 9) .. string.char(without(flags, MORE)) .. sub(job, 11, 39) .. sub(more, 1, 8) ..
-    sub(spec, 1, 24) .. sub(more, 9, 40) .. sub(spec, 26, key_end) .. sub(more, 41) .. lanes .. name
+  return sub(job, 1, 9) .. string.char(without(without(flags, MORE), TIMES)) .. sub(job, 11, 39) ..
+    sub(more, 1, 8) .. sub(spec, 1, 24) .. sub(more, 9, 40) .. times .. ends ..
+    sub(spec, 26, key_end) .. sub(more, 41) .. sub(spec, key_end + 1, type_end) .. sub(job, at)
 end
 -- What P job has of a record.
 local function changing(record)
-  local reason_at = 105 + byte(record, 104)
+  local reason_at = 153 + byte(record, 152)
   local queue_at = reason_at + 2 + unpack_struct('>I2', record, reason_at)
   local type_at = queue_at + 1 + byte(record, queue_at)
   local name = sub(record, type_at + 1 + byte(record, type_at))
   local more = sub(record, 40, 47) .. sub(record, 72, 103) .. sub(record, reason_at, queue_at - 1)
-  if more == NO_MORE then return sub(record, 1, 39) .. name end
-  return sub(record, 1, 9) .. string.char(byte(record, 10) + MORE) .. sub(record, 11, 39) .. more .. name
+  local times, flags = sub(record, 104, 135), byte(record, 10)
+  if more == NO_MORE then more = '' else flags = flags + MORE end
+  if times == NO_TIMES then times = '' else flags = flags + TIMES end
+  return sub(record, 1, 9) .. string.char(flags) .. sub(record, 11, 39) .. more .. times .. name
 end
 -- The record of a job, or false.
 local function stored(id)
@@ -163,7 +182,8 @@ end
 local function only_spec(spec)
   local queue_at = 27 + byte(spec, 26)
   local type_at = queue_at + 1 + byte(spec, queue_at)
-  return sub(spec, type_at + 1 + byte(spec, type_at))
+  local ends = has(byte(spec, 25), TIMED) and 16 or 0
+  return sub(spec, type_at + 1 + byte(spec, type_at) + ends)
 end
 local function spec_of(id) return only_spec(call('HGET', P .. 'spec', id)) end
 
@@ -178,10 +198,11 @@ end
 -- Kept counters. Those of all queues are read once and written in the end, together.
 local totals, changed = nil, false
 local function load_totals()
-  local stored = call('GET', P .. 'totals') or string.rep(ZERO, 8)
+  local stored = call('GET', P .. 'totals') or string.rep(ZERO, 10)
   totals = {}
   totals.queued, totals.running, totals.finished, totals.succeeded, totals.dead, totals.cancelled,
-    totals.suspect, totals.removed = unpack_struct('>I8I8I8I8I8I8I8I8', stored)
+    totals.suspect, totals.removed, totals.scheduled, totals.expired =
+    unpack_struct('>I8I8I8I8I8I8I8I8I8I8', stored)
 end
 local function total(name)
   if not totals then load_totals() end
@@ -200,9 +221,10 @@ local function count_queue(name, by)
 end
 -- What stats() shows: a part of what is answered, and the end of every script that counts.
 local function all_counts()
-  if not changed then return call('GET', P .. 'totals') or string.rep(ZERO, 8) end
-  local packed = pack('>I8I8I8I8I8I8I8I8', totals.queued, totals.running, totals.finished,
-    totals.succeeded, totals.dead, totals.cancelled, totals.suspect, totals.removed)
+  if not changed then return call('GET', P .. 'totals') or string.rep(ZERO, 10) end
+  local packed = pack('>I8I8I8I8I8I8I8I8I8I8', totals.queued, totals.running, totals.finished,
+    totals.succeeded, totals.dead, totals.cancelled, totals.suspect, totals.removed, totals.scheduled,
+    totals.expired)
   call('SET', P .. 'totals', packed)
   changed = false
   return packed
@@ -304,6 +326,8 @@ local function leave_waiting(x, queue, type, n, out)
   end
   return empty
 end
+-- By what number a QUEUED job stands in its lane.
+local function place_of(j) return j.place > 0 and j.place or j.age end
 -- How many entries of a lane are older.
 local function place_in(lane, age)
   local function older(index)
@@ -319,25 +343,44 @@ local function place_in(lane, age)
   end
   return high
 end
--- Puts a job that ran before where its age says: near the front.
+-- Puts a job that ran before where its place is: near the front.
 local function enqueue(id, j)
   local x = j.crashes >= SUSPECT and 'x' or ''
   local lane = P .. x .. 'lane:' .. j.queue .. ':' .. j.type
-  local entry = pack('>I8', j.age) .. id
-  local place = place_in(lane, j.age)
+  local entry = pack('>I8', place_of(j)) .. id
+  local place = place_in(lane, place_of(j))
   local next = call('LINDEX', lane, place)
-  if place == 0 then
+  if place == 0 and next ~= entry then
     call('LPUSH', lane, entry)
-  elseif next then
-    call('LINSERT', lane, 'BEFORE', next, entry)
-  else
+  elseif not next then
     call('RPUSH', lane, entry)
+  elseif next ~= entry then  -- else it left the lane without it
+    call('LINSERT', lane, 'BEFORE', next, entry)
   end
   add_waiting(x, j.queue, j.type, 1)
 end
+-- A QUEUED job waits no more. To find its entry takes long: unless it is the first it stays, but for
+-- those of suspects, which are few, and may come back as others.
+local function leave_lane(id, j)
+  local x = j.crashes >= SUSPECT and 'x' or ''
+  local lane, entry = P .. x .. 'lane:' .. j.queue .. ':' .. j.type, pack('>I8', place_of(j)) .. id
+  if call('LINDEX', lane, 0) == entry then
+    call('LPOP', lane)
+  elseif x == 'x' then
+    call('LREM', lane, 1, entry)
+  end
+  leave_waiting(x, j.queue, j.type, 1)
+end
 -- Whether an entry of a lane stands for a job of P spec and P job.
 local function is_live(entry, job, spec)
-  return spec and (not job or byte(job) == QUEUED) and sub(spec, 1, 8) == sub(entry, 1, 8)
+  if not spec or (job and byte(job) ~= QUEUED) then return false end
+  local number = sub(entry, 1, 8)
+  if job and has(byte(job, 10), TIMES) then
+    local at = times_at(job)
+    local place = sub(job, at + 8, at + 15)
+    if place ~= ZERO then return place == number end
+  end
+  return sub(spec, 1, 8) == number
 end
 local function is_queued(entry)
   local id = sub(entry, 9)
@@ -365,12 +408,46 @@ local function varint(n)
   end
   return out .. string.char(n)
 end
+local function to_outcome(code, message)
+  return '\18' .. string.char(#code) .. code .. '\26' .. varint(#message) .. message
+end
 local function cancelled_outcome(reason)
-  if reason == '' then reason = 'cancelled on request' end
-  return '\18\9cancelled\26' .. varint(#reason) .. reason
+  return to_outcome('cancelled', reason == '' and 'cancelled on request' or reason)
 end
 
-local ENDS = {[SUCCEEDED] = 'succeeded', [DEAD] = 'dead', [CANCELLED] = 'cancelled'}
+local ENDS =
+  {[SUCCEEDED] = 'succeeded', [DEAD] = 'dead', [CANCELLED] = 'cancelled', [EXPIRED] = 'expired'}
+
+-- A Timestamp, and an AttemptError with it; `what` is its code and message.
+local function timestamp(us)
+  local seconds = math.floor(us / 1000000)
+  local nanos = (us - 1000000 * seconds) * 1000
+  return '\8' .. varint(seconds) .. (nanos > 0 and '\16' .. varint(nanos) or '')
+end
+local function attempt_error(attempt, start, finish, name, what)
+  local begun, ended = timestamp(start), timestamp(finish)
+  return '\8' .. varint(attempt) .. '\18' .. string.char(#begun) .. begun .. '\26' ..
+    string.char(#ended) .. ended .. '\34' .. varint(#name) .. name .. what
+end
+local function add_error(id, err)
+  if call('RPUSH', P .. 'errors:' .. id, err) > ERRORS_KEPT then call('LPOP', P .. 'errors:' .. id) end
+end
+
+-- Microseconds when the time of a waiting job is over; nil: never.
+local function over_of(j)
+  local over = j.expire > 0 and j.expire or nil
+  if j.timeout > 0 then
+    local deadline = j.deadline > 0 and j.deadline or j.submit + j.timeout
+    if not over or deadline < over then over = deadline end
+  end
+  return over
+end
+-- EXPIRED or DEAD, as a waiting job has to end; nil: its time is not over.
+local function how_over(j, now)
+  local over, ms = over_of(j), 1000 * math.floor(now / 1000)
+  if not over or ms < over then return nil end
+  return j.expire > 0 and ms >= j.expire and EXPIRED or DEAD
+end
 
 local function text(number) return string.format('%.0f', number) end
 local function add(list, key, value)
@@ -380,6 +457,35 @@ local function add(list, key, value)
     list[key] = there
   end
   there[#there + 1] = value
+end
+
+-- A score of P due or P over: a time has not come before the millisecond that it is in.
+local function ms_up(us) return math.ceil(us / 1000) end
+local function timed_entry(id, j) return pack('>I8', j.age) .. id end
+local earliest = nil  -- millisecond of those that have begun to wait
+local function wait_until(order, us, entry)
+  local ms = ms_up(us)
+  call('ZADD', P .. order, text(ms), entry)
+  if not earliest or ms < earliest then earliest = ms end
+end
+-- A job begins to wait, and waits no more (`j` as it was until then).
+local function enter_times(id, j)
+  if j.state == SCHEDULED then wait_until('due', j.due, timed_entry(id, j)) end
+  local over = over_of(j)
+  if over then wait_until('over', over, timed_entry(id, j)) end
+end
+local function leave_times(id, j)
+  if j.state == SCHEDULED then call('ZREM', P .. 'due', timed_entry(id, j)) end
+  if j.expire + j.timeout > 0 then call('ZREM', P .. 'over', timed_entry(id, j)) end
+end
+-- Milliseconds until the first time of those that have begun to wait; -1: none has one.
+local function until_earliest(now)
+  return earliest and math.max(0, earliest - math.floor(now / 1000)) or -1
+end
+-- So many jobs of a queue are SCHEDULED now, or not any more.
+local function add_scheduled(queue, n)
+  count('scheduled', n)
+  count_queue('q:' .. queue, n)
 end
 -- At most 4,000 values fit into one call.
 local function call_many(command, key, values)
@@ -463,6 +569,7 @@ local function forget_parts(id, job, parts)
   if has(flags, LARGE) then add(parts, 'payload', id) end
   if has(flags, OUTCOME) then add(parts, 'outcome', id) end
   if has(flags, PROGRESS) then add(parts, 'progress', id) end
+  if has(flags, ERRORS) then call('UNLINK', P .. 'errors:' .. id) end
   if has(flags, MORE) then
     if sub(job, 56, 63) ~= ZERO then call('UNLINK', P .. 'chunks:' .. id) end
     if sub(job, 72, 79) ~= ZERO then call('UNLINK', P .. 'sends:' .. id, P .. 'sender:' .. id) end
@@ -578,4 +685,14 @@ local function end_job(id, j, outcome, most, push, self)
   local there = keep_finished(j.queue, j.state, j.finish, j.keep, {id})
   trim_finished(j.queue, there, 1, most)
   return record
+end
+-- The same of a waiting job whose time is over, and that is not among those that wait any more.
+-- Returns record, spec, outcome, progress.
+local function end_overdue(id, j, how, now, most, push, self)
+  j.state, j.finish, j.due = how, now, 0
+  local outcome = how == EXPIRED and
+    to_outcome('expired', 'its time to start passed before a worker was free') or
+    to_outcome('deadline', 'its total timeout was over before it was done')
+  local spec, progress = spec_of(id), call('HGET', P .. 'progress', id)
+  return {end_job(id, j, outcome, most, push, self), spec, outcome, progress}
 end

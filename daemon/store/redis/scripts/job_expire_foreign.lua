@@ -66,9 +66,7 @@ local function end_oldest(lane)
     local entry = call('LINDEX', key, 0)
     if not entry then return end
     local id = sub(entry, 9)
-    local record = stored(id)
-    local live = record and byte(record) == QUEUED and sub(record, 48, 55) == sub(entry, 1, 8)
-    local j = live and unpack_job(record)
+    local j = is_queued(entry) and unpack_job(stored(id))
     if j and j.submit + late > now then return end
     call('LPOP', key)
     if not j then
@@ -76,12 +74,13 @@ local function end_oldest(lane)
     else
       room = room - 1
       leave_waiting(lane.x, lane.queue, lane.type, 1)
+      leave_times(id, j)
       j.state, j.finish = DEAD, now
       local message = "no live worker has had a handler for type '" .. j.type .. "' for " ..
         text(late / 60000000) .. ' minutes: start one that has, then retry the job'
       local outcome = '\18\10no_handler\26' .. varint(#message) .. message
       local spec, progress = spec_of(id), call('HGET', P .. 'progress', id)
-      record = end_job(id, j, outcome, tonumber(ARGV[3]), tonumber(ARGV[4]), self)
+      local record = end_job(id, j, outcome, tonumber(ARGV[3]), tonumber(ARGV[4]), self)
       ended[#ended + 1] = {record, spec, outcome, progress}
     end
   end

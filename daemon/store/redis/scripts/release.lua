@@ -3,8 +3,9 @@
 -- KEYS[1] P
 -- ARGV  1 clock  2 INC of the caller  3 finished jobs of a queue  4 bytes of an outcome that is told
 --       then for each job its id and token (worker, attempt as ">I4")
--- Returns {counts, a letter for each job, those that ended}. Letters: q queued, c cancelled, s stale.
---       For each that ended: record, spec, outcome, progress.
+-- Returns {counts, a letter for each job, those that ended, milliseconds until the first time of those
+--       that wait now (-1: none)}. Letters: q queued, c cancelled, s stale. For each that ended:
+--       record, spec, outcome, progress.
 -- One script, because record, lane and counters have to change together.
 local now, self = now_us(ARGV[1]), ARGV[2]
 local letters, released, seen = {}, {}, {}
@@ -20,8 +21,8 @@ for at = 5, #ARGV, 2 do
     seen[id] = true
   end
 end
--- Newest first to the front, so that the oldest stands first.
-table.sort(released, function(a, b) return a[2].age > b[2].age end)
+-- The last first to the front, so that the first stands there.
+table.sort(released, function(a, b) return place_of(a[2]) > place_of(b[2]) end)
 local ended, types = {}, {}
 for _, its in ipairs(released) do
   local id, j = its[1], its[2]
@@ -38,8 +39,9 @@ for _, its in ipairs(released) do
     j.state = QUEUED
     store(id, pack_job(j))
     enqueue(id, j)
+    enter_times(id, j)
     types[j.type] = true
   end
 end
 for type in pairs(types) do wake(type, self) end
-return {all_counts(), table.concat(letters), ended}
+return {all_counts(), table.concat(letters), ended, until_earliest(now)}

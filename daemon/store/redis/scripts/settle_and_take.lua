@@ -1,5 +1,6 @@
 #!lua flags=allow-oom
--- Ends attempts, then takes queued jobs: oldest first in a queue, queues in turn.
+-- Ends attempts, then takes queued jobs: oldest first in a queue, queues in turn. Those whose time is
+-- over end instead.
 -- KEYS[1] P
 -- ARGV  1 clock  2 INC of the caller  3 the worker that takes (16 bytes)  4 finished jobs of a queue
 --       5 bytes of an outcome or block that is told whole  6 take_seq  7 most jobs to take  8 stop
@@ -9,16 +10,21 @@
 --       each of one queue, its retention in milliseconds, what the caller thinks P job has of each
 --       from the flags on, and without a retention ">I8" of the first submission, then of blocks of
 --       ages and their jobs; then K settlements (no job twice): first four bytes for each, with the
---       state, what follows (1 the last sequence, 2 an outcome, 4 a progress) and the group as ">I2"
---       (from 1; 0: the caller does not know the job); then K job ids; then for each the token
---       (worker, attempt as ">I4") if it has no group, and what follows
--- Returns {counts, now, a letter for each settlement, details, jobs, specs, extras, letter}.
---       Letters: d done, D done with details, a done before (with details), n no such job, N the
---       same with details of how it ended, s stale,
+--       state, what follows (1 the last sequence, 2 an outcome, 4 a progress, 8 what an AttemptError
+--       says of it, 16 of a SCHEDULED one the microseconds until it is due and its age, as ">I8I8",
+--       32 nothing: the record has to be read) and the group as ">I2" (from 1; 0: the caller does
+--       not know the job); then K job ids; then for each the token (worker, attempt as ">I4") if it
+--       has no group, and what follows
+-- Returns {counts, now, a letter for each settlement, details, jobs, specs, extras, letter, overdue,
+--       in}.
+--       Letters: d done, D done with details, w SCHEDULED now, a done before (with details), n no such
+--       job, N the same with details of how it ended, s stale,
 --       g gap (details with the last sequence stored as outcome). Details: for each its index,
 --       record, outcome, progress, JobSpec (if the caller does not know the job). The jobs taken:
 --       what P job and P spec have, and for some their index, payload, progress and watch in extras.
---       The last letter: b there is more (it stopped at the bytes, or has looked at much), l the lease
+--       Of those that ended as their time is over: record, spec, outcome, progress. The milliseconds
+--       until the first time of those that are SCHEDULED now (-1: none).
+--       The letter: b there is more (it stopped at the bytes, or has looked at much), l the lease
 --       is gone, r the jobs of a lost answer, o a later take was answered (this one is of a connection
 --       that was lost, and gets nothing), or none.
 -- One script, because a worker that ends jobs wants others in one step, and so that no job is taken
@@ -40,7 +46,7 @@ local groups = {}
 for i = 1, ARGV[at] do
   local its = at + 4 * i - 3
   groups[i] = {queue = ARGV[its], keep = tonumber(ARGV[its + 1]), thought = ARGV[its + 2],
-    gone = ARGV[its + 3], ids = {}, ends = {}}
+    gone = ARGV[its + 3], ids = {}, ends = {}, later = 0}
 end
 at = at + 1 + 4 * #groups
 
@@ -51,7 +57,7 @@ local function detail(...)
   for _, part in ipairs({...}) do details[#details + 1] = part end
 end
 
-local function settle_any(i, id, record, state, unknown, last, outcome, progress)
+local function settle_any(i, id, record, state, unknown, last, outcome, progress, err, pause)
   local j, wanted = unpack_job(record), state
   if last > j.last then
     detail(i, record, text(j.last), false, false)
@@ -66,10 +72,24 @@ local function settle_any(i, id, record, state, unknown, last, outcome, progress
   else
     progress = has(j.flags, PROGRESS) and call('HGET', P .. 'progress', id)
   end
-  if has(j.flags, CANCEL) and state == DEAD then
+  if err then
+    add_error(id, attempt_error(j.attempt, j.start, now, j.name, err))
+    j.failures, j.flags = j.failures + 1, with(j.flags, ERRORS)
+  end
+  if has(j.flags, CANCEL) and (state == DEAD or state == SCHEDULED) then
     state, outcome = CANCELLED, outcome .. cancelled_outcome(j.reason)
   end
-  j.state, j.finish = state, now
+  j.state = state
+  if state == SCHEDULED then
+    if not err then j.snoozes = j.snoozes + 1 end
+    j.due = now + unpack_struct('>I8', pause)
+    call('SREM', P .. 'touched', id)
+    store(id, pack_job(j))
+    add_scheduled(j.queue, 1)
+    enter_times(id, j)
+    return 'w'
+  end
+  j.finish = now
   local spec = unknown and spec_of(id)
   record = end_job(id, j, outcome, kept, push, self)
   if j.keep == 0 and state ~= wanted then
@@ -124,6 +144,53 @@ local function forget_group(group)
   count('removed', #group.ids)
 end
 
+-- What P job has of a job after an attempt that failed, or put the job off: what comes before the time
+-- when it is due, and what comes after that.
+local function after_attempt(job, failed)
+  local flags, at, place, deadline, failures, snoozes = byte(job, 10), times_at(job), ZERO, ZERO, 0, 0
+  local rest = at
+  if has(flags, TIMES) then
+    place, deadline, failures, snoozes, rest = unpack_struct('>c8c8I4I4', job, at + 8)
+  end
+  if failed then
+    flags, failures = with(flags, ERRORS), failures + 1
+  else
+    snoozes = snoozes + 1
+  end
+  return sub(job, 1, 9) .. string.char(with(flags, TIMES)) .. sub(job, 11, at - 1),
+    place .. deadline .. pack('>I4I4', failures, snoozes) .. sub(job, rest)
+end
+-- Jobs of a group that end in one way: ids; what P job has of them then (job; with_outcome; of
+-- SCHEDULED ones before and after the time when they are due), and what their AttemptErrors begin with.
+local function end_group(group, state, failed)
+  local thought, finish = group.thought, state == SCHEDULED and ZERO or pack('>I8', now)
+  local job = string.char(state) .. finish .. thought
+  local ends = {ids = {}}
+  if state ~= SCHEDULED then group.job = job end
+  if failed then
+    local attempt, start = unpack_struct('>I4I8', thought, 19)
+    local name_at = times_at(job) + (has(byte(job, 10), TIMES) and 32 or 0)
+    ends.begin = attempt_error(attempt, start, now, sub(job, name_at), '')
+  end
+  if failed or state == SCHEDULED then
+    ends.before, ends.after = after_attempt(job, failed)
+    job = ends.before .. ZERO .. ends.after
+  end
+  ends.job = job
+  ends.with_outcome = sub(job, 1, 9) .. string.char(with(byte(job, 10), OUTCOME)) .. sub(job, 11)
+  return ends
+end
+-- Times and entries, in turn, of jobs that are SCHEDULED.
+local function enter_all(dues)
+  for i = 1, #dues, 2 do
+    if not earliest or dues[i] < earliest then earliest = dues[i] end
+    dues[i] = text(dues[i])
+  end
+  call('ZADD', P .. 'due', unpack(dues))
+end
+
+-- What may follow when nothing but what the caller thinks of the job has to be known.
+local QUICK = {[0] = true, [2] = true, [8] = true, [10] = true, [16] = true, [24] = true}
 local settlements = tonumber(ARGV[at])
 if settlements > 0 then
   local hows, first = ARGV[at + 1], at + 2
@@ -135,8 +202,7 @@ if settlements > 0 then
   local trusted, left = {}, {}
   for i = 1, settlements do
     local _, follows, high, low = byte(hows, 4 * i - 3, 4 * i)
-    if (follows == 0 or follows == 2) and high + low > 0 and
-      not (touched and touched[i] == 1) then
+    if QUICK[follows] and high + low > 0 and not (touched and touched[i] == 1) then
       trusted[i] = true
       left[#left + 1] = ARGV[first + i - 1]
     end
@@ -146,31 +212,37 @@ if settlements > 0 then
   else
     trusted = {}
   end
-  local finish = pack('>I8', now)
-  local sets, outcomes = {}, {}
+  local sets, outcomes, dues = {}, {}, {}
   for i = 1, settlements do
     local id = ARGV[first + i - 1]
     local state, follows, high, low = byte(hows, 4 * i - 3, 4 * i)
     local group, token, last, outcome, progress = groups[high * 256 + low], nil, 0, '', ''
+    local err, pause = nil, nil
     if not group then token, at = ARGV[at], at + 1 end
     if follows > 0 then
       if has(follows, 1) then last, at = unpack_struct('>I8', ARGV[at]), at + 1 end
       if has(follows, 2) then outcome, at = ARGV[at], at + 1 end
       if has(follows, 4) then progress, at = ARGV[at], at + 1 end
+      if has(follows, 8) then err, at = ARGV[at], at + 1 end
+      if has(follows, 16) then pause, at = ARGV[at], at + 1 end
     end
     if trusted[i] then
       letters[i] = 'd'
-      local ends = group.ends[state]
+      local kind = pause and err and -1 or state
+      local ends = group.ends[kind]
       if not ends then
-        local thought = group.thought
-        ends = {ids = {}, job = string.char(state) .. finish .. thought}
-        ends.with_outcome = string.char(state) .. finish .. string.char(byte(thought) + OUTCOME) ..
-          sub(thought, 2)
-        group.ends[state] = ends
+        ends = end_group(group, state, err)
+        group.ends[kind] = ends
       end
       local job = ends.job
-      if group.keep == 0 then
-        group.job = job
+      if pause then
+        local after, age = unpack_struct('>I8I8', pause)
+        letters[i] = 'w'
+        job = ends.before .. pack('>I8', now + after) .. ends.after
+        dues[#dues + 1], dues[#dues + 2] = ms_up(now + after), pack('>I8', age) .. id
+        group.later = group.later + 1
+        sets[#sets + 1], sets[#sets + 2] = id, job
+      elseif group.keep == 0 then
         group.ids[#group.ids + 1] = id
       else
         if outcome ~= '' then
@@ -182,7 +254,8 @@ if settlements > 0 then
         sets[#sets + 1] = job
         ends.ids[#ends.ids + 1] = id
       end
-      if following[id] then
+      if err and (pause or group.keep > 0) then add_error(id, ends.begin .. err) end
+      if following[id] and not pause then
         local record = whole(call('HGET', P .. 'spec', id), job)
         tell_all(following[id], 'f', id, ended_news(record, outcome, push))
       end
@@ -194,14 +267,16 @@ if settlements > 0 then
       elseif sub(record, 12, 31) ~= token or sub(token, 17) == '\0\0\0\0' then
         letters[i] = 's'
       elseif byte(record) == RUNNING then
-        letters[i] = settle_any(i, id, record, state, not group, last, outcome, progress)
+        letters[i] = settle_any(i, id, record, state, not group, last, outcome, progress, err,
+          pause)
       else
-        letters[i] = byte(record) >= SUCCEEDED and settled_before(i, id, record, not group) or 's'
+        letters[i] = settled_before(i, id, record, not group)
       end
     end
   end
   if #sets > 0 then call('HSET', P .. 'job', unpack(sets)) end
   if #outcomes > 0 then call('HSET', P .. 'outcome', unpack(outcomes)) end
+  if #dues > 0 then enter_all(dues) end
   for _, group in ipairs(groups) do
     local ended, there = 0, 0
     for state, ends in pairs(group.ends) do
@@ -212,11 +287,13 @@ if settlements > 0 then
     end
     if ended > 0 then trim_finished(group.queue, there, ended, kept) end
     if #group.ids > 0 then forget_group(group) end
+    if group.later > 0 then add_scheduled(group.queue, group.later) end
   end
 end
 
 -- 2. Jobs for the worker.
 local taken, jobs, specs, extras, ending = {}, {}, {}, {}, ''
+local over = {}  -- what end_overdue() says of those whose time is over
 local bytes = 0
 
 local function has_room(type)
@@ -227,7 +304,20 @@ local function use_room(type, n)
 end
 local function full() return bytes >= most_bytes end
 local function size_of(id, spec)
-  return #spec + (byte(spec, 25) == 0 and 0 or call('HSTRLEN', P .. 'payload', id))
+  return #spec + (has(byte(spec, 25), LARGE) and call('HSTRLEN', P .. 'payload', id) or 0)
+end
+-- Ends a job that stood in a lane if its time is over; most have none.
+local OVER_COST = 8  -- entries that are looked at in as much time
+local dead = 0
+local function has_ended(id, job, spec)
+  if not has(byte(spec, 25), TIMED) then return false end
+  local j = unpack_job(whole(spec, job))
+  local how = how_over(j, now)
+  leave_times(id, j)
+  if not how then return false end
+  over[#over + 1] = end_overdue(id, j, how, now, kept, push, self)
+  dead = dead + OVER_COST
+  return true
 end
 local function take(id, job, spec, size)
   local place = #taken + 1
@@ -238,7 +328,7 @@ end
 -- Lanes, and entries that stand for no job, at which one call looks at most about; and before that
 -- at lanes of suspects, as nothing says of which types these are.
 local LOOKS, SUSPECT_LOOKS = 4000, 500
-local looks, most_looks, dead = 0, 0, 0
+local looks, most_looks = 0, 0
 -- Lanes of one queue at which it looks; of more than so many any may be next.
 local LANES = 1000
 local own, is_own  -- its types, and whether a type is one of them; none: it runs any
@@ -263,7 +353,7 @@ local function take_from_lane(x, queue, type, most)
   local there = (not live or call('EXISTS', P .. 'again') == 1) and
     call('HMGET', P .. 'job', unpack(ids)) or {}
   local its = call('HMGET', P .. 'spec', unpack(ids))
-  local n, used = #entries, 0
+  local n, used, ended = #entries, 0, 0
   if not live then
     n = 0
     for i = 1, #entries do
@@ -277,16 +367,21 @@ local function take_from_lane(x, queue, type, most)
     if n == 0 then return dead < LOOKS end
   end
   for i = 1, n do
-    if bytes >= most_bytes then break end
+    if bytes >= most_bytes or ended * OVER_COST >= LOOKS then break end
     local spec = its[i]
-    local place = #taken + 1
-    taken[place], jobs[place], specs[place] = ids[i], there[i] or false, spec
-    bytes = bytes + (byte(spec, 25) == 0 and #spec or size_of(ids[i], spec))
+    if byte(spec, 25) > 0 and has_ended(ids[i], there[i], spec) then
+      ended = ended + 1
+    else
+      local place = #taken + 1
+      taken[place], jobs[place], specs[place] = ids[i], there[i] or false, spec
+      bytes = bytes + (byte(spec, 25) == 0 and #spec or size_of(ids[i], spec))
+    end
     used = i
   end
+  if ended * OVER_COST >= LOOKS then ending = 'b' end
   for i = n, used + 1, -1 do call('LPUSH', lane, entries[i]) end
   leave_waiting(x, queue, type, used)
-  use_room(type, used)
+  use_room(type, used - ended)
   return dead < LOOKS and not full()
 end
 
@@ -416,9 +511,11 @@ local function take_in_turn(x, most)
     if lane then
       local item = lane.head
       lane.head, lane.next, lane.jobs = nil, lane.next + 1, lane.jobs + 1
-      take(item[1], item[2], item[3], size_of(item[1], item[3]))
-      use_room(lane.type, 1)
-      most = most - 1
+      if not has_ended(item[1], item[2], item[3]) then
+        take(item[1], item[2], item[3], size_of(item[1], item[3]))
+        use_room(lane.type, 1)
+        most = most - 1
+      end
       ring[#ring + 1] = queue
     else
       partial = partial or queue.partial
@@ -492,22 +589,37 @@ local function start_again(id, job, spec, following)
   end
   return changing(pack_job(j))
 end
+-- The first attempt of a job of which P job has nothing, or only `times`.
+local function start_new(flags, times)
+  return string.char(RUNNING) .. ZERO .. string.char(flags) .. '\0' .. worker .. pack('>I4I8', 1, now) ..
+    times .. ARGV[9]
+end
+local NEVER = string.rep('\0', 29)
+-- Whether what P job has of a QUEUED job is its place alone.
+local function was_never_taken(job)
+  return #job == 71 and sub(job, 11, 39) == NEVER and sub(job, 56) == ZERO .. ZERO and
+    has(byte(job, 10), TIMES)
+end
 -- The jobs taken are RUNNING, one attempt further.
 local function start_taken()
   local following
   local fresh = {}  -- by the flags of a new job: all that are taken together are alike
   for _, flags in ipairs({0, LARGE}) do
-    fresh[flags] = string.char(RUNNING) .. ZERO .. string.char(flags) .. '\0' .. worker ..
-      pack('>I4I8', 1, now) .. ARGV[9]
+    fresh[flags] = start_new(flags, '')
+    fresh[flags + TIMED] = fresh[flags]
   end
   local sets = {}
   for i = 1, #taken do
     local id, job = taken[i], jobs[i]
     if job then
-      following = following or followers(taken, self)
-      job = start_again(id, job, specs[i], following)
       call('SREM', P .. 'again', id)
-      touch(id)  -- a settlement of an earlier attempt that comes late must be told from this one's
+      if was_never_taken(job) then
+        job = start_new(byte(job, 10), sub(job, 40, 71))
+      else
+        following = following or followers(taken, self)
+        job = start_again(id, job, specs[i], following)
+        touch(id)  -- a settlement of an earlier attempt that comes late must be told from this one's
+      end
     else
       job = fresh[byte(specs[i], 25)]
     end
@@ -601,4 +713,5 @@ if #taken > 0 then
     end
   end
 end
-return {all_counts(), now, table.concat(letters), details, jobs, specs, extras, ending}
+return {all_counts(), now, table.concat(letters), details, jobs, specs, extras, ending, over,
+  until_earliest(now)}

@@ -1,16 +1,18 @@
 #!lua
--- Stores new jobs as QUEUED.
+-- Stores new jobs as QUEUED, or as SCHEDULED when they are due later.
 -- KEYS[1] P
 -- ARGV  1 clock  2 INC of the caller  3 most queued jobs of a queue  4 N lanes, then for each its
 --       queue and type; then three bytes for each job: its lane (from 1), 1 when the store has made
 --       the id, and what follows: LARGE a payload, KEY an idempotency key, BRIEF that job's retention
---       is 0; then for each job: id; what P spec has from `keep` on; payload; the name of its key and
---       what P key has, with 0 for the time
--- Returns {counts, a letter for each job, the ids of those with the letter k}. Letters: n new, e the
+--       is 0, DUE microseconds when it is due, after a '+' from now on; then for each job: id; what
+--       P spec has from `keep` on; payload; the name of its key and what P key has, with 0 for the
+--       time; when it is due
+-- Returns {counts, a letter for each job, the ids of those with the letter k, milliseconds until the
+--       first time of new ones (-1: none)}. Letters: n new and QUEUED, t new and SCHEDULED, e the
 --       same id and spec were there, s the id has another spec, m the id is taken (make another), k
 --       the key is that of a job, o the key was used for something else, f the queue is full.
 -- One script, because an id, a key and a queue's bound hold for one job at a time.
-local KEY, BRIEF = 4, 8
+local KEY, BRIEF, DUE = 4, 8, 16
 local now, self, most = now_us(ARGV[1]), ARGV[2], tonumber(ARGV[3])
 local lanes, at = {}, 5
 for i = 1, ARGV[4] do
@@ -19,7 +21,7 @@ for i = 1, ARGV[4] do
 end
 
 -- The jobs, and what is known of their ids and keys.
-local metas, ids, specs, names, values, payloads = ARGV[at], {}, {}, {}, {}, {}
+local metas, ids, specs, names, values, payloads, dues = ARGV[at], {}, {}, {}, {}, {}, {}
 local asked, asking = {}, {}
 local n = #metas / 3
 at = at + 1
@@ -36,6 +38,10 @@ for i = 1, n do
     at = at + 2
     asked[#asked + 1] = names[i]
     asking[#asking + 1] = i
+  end
+  if has(follows, DUE) then
+    dues[i] = (sub(ARGV[at], 1, 1) == '+' and now or 0) + tonumber(ARGV[at])
+    at = at + 1
   end
 end
 local there = call('HMGET', P .. 'spec', unpack(ids))
@@ -117,8 +123,14 @@ local function refuse(i, lane)
   if not has_room(lane.queue) then return 'f' end
 end
 
-local letters, kept_specs, kept_keys, seconds = {}, {}, {}, {}
+local letters, kept_specs, kept_jobs, kept_keys, seconds = {}, {}, {}, {}, {}
+local later = {}  -- SCHEDULED jobs of a queue
 local fresh, opened = {}, {}
+-- What P job has of a new one that is due later.
+local function scheduled_job(flags, due)
+  return string.char(SCHEDULED) .. ZERO .. string.char(flags + TIMES) .. string.rep('\0', 29) ..
+    pack('>I8', due) .. string.rep(ZERO, 3)
+end
 local submitted = pack('>I8', now)
 local brief_ms = math.floor(now / 1000) + KEY_MS
 local brief = pack('>I8', brief_ms)
@@ -139,9 +151,19 @@ for i = 1, n do
     local age8 = pack('>I8', age)
     new_ids[id] = i
     fresh[#fresh + 1] = id
-    if #lane.entries == 0 then opened[#opened + 1] = lane end
-    lane.entries[#lane.entries + 1] = age8 .. id
     specs[i] = age8 .. submitted .. specs[i]
+    local flags, due, job = byte(specs[i], 25), dues[i], false
+    if due and due > now then
+      letters[i] = 't'
+      job = scheduled_job(without(flags, TIMED), due)
+      kept_jobs[#kept_jobs + 1] = id
+      kept_jobs[#kept_jobs + 1] = job
+      later[lane.queue] = (later[lane.queue] or 0) + 1
+    else
+      if #lane.entries == 0 then opened[#opened + 1] = lane end
+      lane.entries[#lane.entries + 1] = age8 .. id
+    end
+    if job or has(flags, TIMED) then enter_times(id, unpack_job(whole(specs[i], job))) end
     kept_specs[#kept_specs + 1] = id
     kept_specs[#kept_specs + 1] = specs[i]
     if payloads[i] then call('HSET', P .. 'payload', id, payloads[i]) end
@@ -162,6 +184,8 @@ end
 local count_new = #fresh
 if count_new > 0 then
   call('HSET', P .. 'spec', unpack(kept_specs))
+  if #kept_jobs > 0 then call('HSET', P .. 'job', unpack(kept_jobs)) end
+  for queue, n in pairs(later) do add_scheduled(queue, n) end
   if #kept_keys > 0 then call('HSET', P .. 'key', unpack(kept_keys)) end
   keep_seconds(seconds)
   call('SET', P .. 'age', string.format('%.0f', age))
@@ -185,4 +209,4 @@ if count_new > 0 then
     told[lane.type] = true
   end
 end
-return {all_counts(), table.concat(letters), key_ids}
+return {all_counts(), table.concat(letters), key_ids, until_earliest(now)}

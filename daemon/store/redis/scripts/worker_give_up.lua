@@ -4,11 +4,13 @@
 -- ARGV  1 clock  2 INC of the caller  3 INC to give up  4 "dead": its lease has to be over, and its
 --       jobs have seen a worker die; "left": it says so itself, which counts as nothing
 --       5 most jobs and most streams of one call  6 finished jobs of a queue  7 bytes of an outcome
---       that is told  8 crashes at which a job is dead  9 its Outcome then, serialized
+--       that is told  8 crashes at which a job is dead  9 its Outcome then, serialized  10 what an
+--       AttemptError says of a crash
 -- Returns nil when there is nothing of it, or its lease is not over. Else {counts, more, entry,
--- requeued, ended, readers}: whether to call again, what P workers had of it if this call ended the
+-- requeued, ended, readers, in}: whether to call again, what P workers had of it if this call ended the
 -- lease, how many jobs were queued again, those that have ended (record, spec, outcome, progress),
--- and the ids of the caller's own jobs that were followed there.
+-- the ids of the caller's own jobs that were followed there, and the milliseconds until the first time
+-- of those queued again (-1: none).
 -- One script, because a job must be queued again by one caller only.
 local now, self, inc, most = now_us(ARGV[1]), ARGV[2], ARGV[3], tonumber(ARGV[5])
 local dies = ARGV[4] == 'dead'
@@ -38,7 +40,7 @@ local function suspect_ran()
   return known
 end
 local suspect = dies and call('EXISTS', held) == 1 and suspect_ran() or 'no'
-if suspect ~= 'yes' and suspect ~= 'no' then return {all_counts(), 1, entry, 0, {}, {}} end
+if suspect ~= 'yes' and suspect ~= 'no' then return {all_counts(), 1, entry, 0, {}, {}, -1} end
 
 local requeued, types, ended, followed, ran = 0, {}, {}, {}, {}
 for _, id in ipairs(call('SPOP', held, most)) do
@@ -47,14 +49,17 @@ for _, id in ipairs(call('SPOP', held, most)) do
   if j and j.state == RUNNING and hex(j.worker) == inc then ran[#ran + 1] = {id, j} end
 end
 -- As when they are handed back.
-table.sort(ran, function(a, b) return a[2].age > b[2].age end)
+table.sort(ran, function(a, b) return place_of(a[2]) > place_of(b[2]) end)
 for _, job in ipairs(ran) do
   local id, j = job[1], job[2]
   count('running', -1)
   j.worker = NOBODY
-  if dies and (suspect == 'no' or j.crashes >= SUSPECT) then
-    j.crashes = j.crashes + 1
-    call('HSET', dead, id, j.attempt)
+  if dies then
+    local counts = suspect == 'no' or j.crashes >= SUSPECT
+    if counts then j.crashes = j.crashes + 1 end
+    call('HSET', dead, id, counts and j.attempt or -j.attempt)
+    add_error(id, attempt_error(j.attempt, j.start, now, j.name, ARGV[10]))
+    j.flags = with(j.flags, ERRORS)
   end
   local outcome = nil
   if has(j.flags, CANCEL) then
@@ -71,6 +76,7 @@ for _, job in ipairs(ran) do
     j.state = QUEUED
     store(id, pack_job(j))
     enqueue(id, j)
+    enter_times(id, j)
     requeued = requeued + 1
     types[j.type] = (types[j.type] or 0) + 1
   end
@@ -106,4 +112,4 @@ if more == 0 then
   call('ZREM', P .. 'leases', inc)
   call('DEL', P .. 'took:' .. inc)
 end
-return {all_counts(), more, entry, requeued, ended, followed}
+return {all_counts(), more, entry, requeued, ended, followed, until_earliest(now)}

@@ -167,9 +167,7 @@ class JobStore {
   // Queues SCHEDULED jobs that are due, behind the others of their queue, and ends waiting ones
   // whose time is over: EXPIRED or DEAD ("deadline"). At most `max_jobs` of both, those whose time
   // came first. Any daemon may ask at any time: each job is moved once.
-  virtual Task<StatusOr<Promoted>> promote(size_t /*max_jobs*/) {
-    co_return make_status(StatusCode::kUnimplemented, "INTERIM");
-  }
+  virtual Task<StatusOr<Promoted>> promote(size_t max_jobs) = 0;
 
   // Hands jobs back as QUEUED, at the front of their queue; counts as nothing. A job whose cancel
   // was asked for is CANCELLED instead. Per item: OK or ABORTED.

@@ -55,8 +55,8 @@ std::string with_length(const std::string& text) {
 }
 
 // A record as scripts make it: state, finish, flags, crashes, worker, attempt, age, start,
-// consumed, submit, retention, first and three numbers of the stream, six of its times, key, reason,
-// queue, type.
+// consumed, submit, retention, first and three numbers of the stream, six of its times, key,
+// reason, queue, type.
 std::string record(v1::JobState state, uint8_t flags) {
   std::string out(1, static_cast<char>(state));
   out += to_bytes(uint64_t{5}) + static_cast<char>(flags) + std::string(1, '\0');

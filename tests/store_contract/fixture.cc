@@ -45,14 +45,6 @@ std::vector<StoreKind> store_kinds() {
   };
 }
 
-std::vector<StoreKind> store_kinds_with_times() {
-  std::vector<StoreKind> kinds = store_kinds();
-  std::erase_if(kinds, [](const StoreKind& kind) { return kind.name == "redis"; });
-  return kinds;
-}
-
-INSTANTIATE_TEST_SUITE_P(Stores, StoreTimeContract, ::testing::ValuesIn(store_kinds_with_times()),
-                         [](const auto& kind) { return kind.param.name; });
 INSTANTIATE_TEST_SUITE_P(Stores, StoreContract, ::testing::ValuesIn(store_kinds()),
                          [](const auto& kind) { return kind.param.name; });
 

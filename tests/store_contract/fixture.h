@@ -27,8 +27,6 @@ inline std::ostream& operator<<(std::ostream& out, const StoreKind& kind) {
 }
 // The kinds the suite runs on; another store joins by being added here.
 std::vector<StoreKind> store_kinds();
-// Those of them that know retries and times.
-std::vector<StoreKind> store_kinds_with_times();
 
 class StoreContract : public ::testing::TestWithParam<StoreKind> {
  protected:
@@ -36,16 +34,11 @@ class StoreContract : public ::testing::TestWithParam<StoreKind> {
   void run(Body body, StoreOptions options = {});
 };
 
-class StoreTimeContract : public StoreContract {};
-
 }  // namespace weft::testing
 
 // STORE_TEST(Name) { … harness … }: a promise, as a coroutine on virtual time.
-#define WEFT_STORE_TEST(suite, name, options)                               \
+#define STORE_TEST_WITH(name, options)                                      \
   static ::weft::Task<void> name##_body(::weft::testing::Harness& harness); \
-  TEST_P(suite, name) { run(&name##_body, options); }                       \
+  TEST_P(StoreContract, name) { run(&name##_body, options); }               \
   static ::weft::Task<void> name##_body([[maybe_unused]] ::weft::testing::Harness& harness)
-#define STORE_TEST_WITH(name, options) WEFT_STORE_TEST(StoreContract, name, options)
 #define STORE_TEST(name) STORE_TEST_WITH(name, ::weft::StoreOptions())
-#define STORE_TIME_TEST_WITH(name, options) WEFT_STORE_TEST(StoreTimeContract, name, options)
-#define STORE_TIME_TEST(name) STORE_TIME_TEST_WITH(name, ::weft::StoreOptions())

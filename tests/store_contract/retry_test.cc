@@ -35,7 +35,7 @@ Settlement dead(const v1::Job& job, std::string message) {
   return Settlement(Harness::token_of(job), v1::JOB_STATE_DEAD, std::move(outcome), 0);
 }
 
-STORE_TIME_TEST(AFailedAttemptIsFollowedByAnother) {
+STORE_TEST(AFailedAttemptIsFollowedByAnother) {
   const v1::Job job = co_await harness.run_one();
   harness.told.events.clear();
   const Status settled = co_await harness.settle_later(Harness::token_of(job), 10s);
@@ -74,7 +74,7 @@ STORE_TIME_TEST(AFailedAttemptIsFollowedByAnother) {
   EXPECT_FALSE(again.has_due_time());
 }
 
-STORE_TIME_TEST(ASnoozeIsNoFailure) {
+STORE_TEST(ASnoozeIsNoFailure) {
   const v1::Job job = co_await harness.run_one();
   const Status settled = co_await harness.snooze(Harness::token_of(job), 3s);
   EXPECT_TRUE(settled.ok()) << settled;
@@ -86,7 +86,7 @@ STORE_TIME_TEST(ASnoozeIsNoFailure) {
   EXPECT_NEAR(milliseconds(stored.due_time()) - milliseconds(job.start_time()), 3000, kClock_ms);
 }
 
-STORE_TIME_TEST(ARepeatedPostponementIsAnsweredUntilTheNextTake) {
+STORE_TEST(ARepeatedPostponementIsAnsweredUntilTheNextTake) {
   const v1::Job job = co_await harness.run_one();
   const Token token = Harness::token_of(job);
   co_await harness.must(harness.settle_later(token, 10s));
@@ -107,7 +107,7 @@ STORE_TIME_TEST(ARepeatedPostponementIsAnsweredUntilTheNextTake) {
   EXPECT_EQ(stale.code(), StatusCode::kAborted);
 }
 
-STORE_TIME_TEST(APostponedAttemptAppendsAndSavesNothingMore) {
+STORE_TEST(APostponedAttemptAppendsAndSavesNothingMore) {
   const v1::Job job = co_await harness.run_one();
   const Token token = Harness::token_of(job);
   co_await harness.must(harness.settle_later(token, 10s));
@@ -121,7 +121,7 @@ STORE_TIME_TEST(APostponedAttemptAppendsAndSavesNothingMore) {
   EXPECT_EQ(saved[0].code(), StatusCode::kAborted);
 }
 
-STORE_TIME_TEST(AReleasedJobRefusesThePostponementOfItsAttempt) {
+STORE_TEST(AReleasedJobRefusesThePostponementOfItsAttempt) {
   const v1::Job job = co_await harness.run_one();
   co_await harness.must(harness.release(Harness::token_of(job)));
   const Status settled = co_await harness.settle_later(Harness::token_of(job), 1s);
@@ -132,7 +132,7 @@ STORE_TIME_TEST(AReleasedJobRefusesThePostponementOfItsAttempt) {
   EXPECT_EQ(stored.errors_size(), 0);
 }
 
-STORE_TIME_TEST(AJobThatIsToBeCancelledIsNotPostponed) {
+STORE_TEST(AJobThatIsToBeCancelledIsNotPostponed) {
   const v1::Job job = co_await harness.run_one();
   co_await harness.must(harness.store().cancel(job.spec().id(), "not wanted"));
   harness.told.events.clear();
@@ -151,7 +151,7 @@ STORE_TIME_TEST(AJobThatIsToBeCancelledIsNotPostponed) {
   EXPECT_EQ(harness.store().stats().scheduled_jobs, 0u);
 }
 
-STORE_TIME_TEST_WITH(NoFullQueueRefusesAPostponement, StoreOptions{.queued_per_queue = 1}) {
+STORE_TEST_WITH(NoFullQueueRefusesAPostponement, StoreOptions{.queued_per_queue = 1}) {
   const v1::Job job = co_await harness.run_one();
   co_await harness.add(Harness::make_spec());
   const Status settled = co_await harness.settle_later(Harness::token_of(job), 1s);
@@ -160,7 +160,7 @@ STORE_TIME_TEST_WITH(NoFullQueueRefusesAPostponement, StoreOptions{.queued_per_q
   EXPECT_EQ(harness.store().stats().queued_jobs, 1u);
 }
 
-STORE_TIME_TEST(APostponementWaitsForItsChunks) {
+STORE_TEST(APostponementWaitsForItsChunks) {
   const v1::Job job = co_await harness.run_one();
   Settlement settlement(Harness::token_of(job), v1::JOB_STATE_SCHEDULED, v1::Outcome(), 2);
   settlement.pause = 1s;
@@ -184,7 +184,7 @@ STORE_TIME_TEST(APostponementWaitsForItsChunks) {
   EXPECT_THAT(after, ElementsAre("1:a", "2:b", "3:attempt 2"));
 }
 
-STORE_TIME_TEST(AWaitingJobTakesSends) {
+STORE_TEST(AWaitingJobTakesSends) {
   const v1::Job job = co_await harness.run_one();
   co_await harness.must(harness.settle_later(Harness::token_of(job), 1s));
   const auto sent = co_await harness.store().send(job.spec().id(), "ann", 1, "hello");
@@ -194,7 +194,7 @@ STORE_TIME_TEST(AWaitingJobTakesSends) {
   EXPECT_EQ(again.last_send(), 1u);
 }
 
-STORE_TIME_TEST(EveryAttemptThatFailedLeavesItsError) {
+STORE_TEST(EveryAttemptThatFailedLeavesItsError) {
   const v1::Job first = co_await harness.run_one();
   co_await harness.must(harness.settle_later(Harness::token_of(first), 1s, "the first"));
   const v1::Job second = co_await take_after(harness, 1s);
@@ -218,7 +218,7 @@ STORE_TIME_TEST(EveryAttemptThatFailedLeavesItsError) {
   EXPECT_EQ(stored.errors(1).error_message(), "the last");
 }
 
-STORE_TIME_TEST(OnlyGetShowsTheErrors) {
+STORE_TEST(OnlyGetShowsTheErrors) {
   const v1::Job first = co_await harness.run_one();
   co_await harness.must(harness.settle_later(Harness::token_of(first), 1s));
   const v1::Job second = co_await take_after(harness, 1s);
@@ -239,7 +239,7 @@ STORE_TIME_TEST(OnlyGetShowsTheErrors) {
   EXPECT_EQ(retried->errors_size(), 0);
 }
 
-STORE_TIME_TEST(TheLastErrorsAreKeptAndLongOnesCut) {
+STORE_TEST(TheLastErrorsAreKeptAndLongOnesCut) {
   v1::Job job = co_await harness.run_one();
   const std::string long_text(limits::kAttemptErrorBytes + 1, 'x');
   for (size_t i = 0; i <= limits::kAttemptErrors; ++i) {
@@ -257,7 +257,7 @@ STORE_TIME_TEST(TheLastErrorsAreKeptAndLongOnesCut) {
   EXPECT_GE(stored.errors(99).error_message().size(), limits::kAttemptErrorBytes - 8);
 }
 
-STORE_TIME_TEST(ARetryByHandCountsFromZeroAndKeepsTheErrors) {
+STORE_TEST(ARetryByHandCountsFromZeroAndKeepsTheErrors) {
   v1::JobSpec spec = Harness::make_spec();
   spec.mutable_total_timeout()->set_seconds(100);
   const v1::Job first = co_await harness.run_one(spec);
@@ -287,7 +287,7 @@ STORE_TIME_TEST(ARetryByHandCountsFromZeroAndKeepsTheErrors) {
   EXPECT_EQ(ended.outcome().error_code(), "deadline");
 }
 
-STORE_TIME_TEST(NoRetryByHandAfterExpireAt) {
+STORE_TEST(NoRetryByHandAfterExpireAt) {
   v1::JobSpec spec = Harness::make_spec();
   spec.mutable_expire_at()->set_seconds(EventLoop::current()->wall_ns() / 1'000'000'000 + 100);
   const v1::Job job = co_await harness.run_one(spec);
@@ -300,7 +300,7 @@ STORE_TIME_TEST(NoRetryByHandAfterExpireAt) {
   EXPECT_EQ(harness.store().stats().dead_jobs, 1u);
 }
 
-STORE_TIME_TEST_WITH(ScheduledJobsLeaveNoRoomForARetryByHand, StoreOptions{.queued_per_queue = 1}) {
+STORE_TEST_WITH(ScheduledJobsLeaveNoRoomForARetryByHand, StoreOptions{.queued_per_queue = 1}) {
   const v1::Job job = co_await harness.run_one();
   co_await harness.must(harness.settle(Harness::token_of(job), v1::JOB_STATE_DEAD));
   v1::JobSpec later = Harness::make_spec();

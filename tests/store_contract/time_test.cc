@@ -44,7 +44,7 @@ std::vector<std::string> payloads(const std::vector<v1::Job>& jobs) {
   return out;
 }
 
-STORE_TIME_TEST(ADelayedJobIsScheduled) {
+STORE_TEST(ADelayedJobIsScheduled) {
   const std::string id = co_await harness.add(delayed("a", 10));
   EXPECT_THAT(harness.told.events, IsEmpty());
   WEFT_ASSERT(harness.told.scheduled.size() == 1);
@@ -60,7 +60,7 @@ STORE_TIME_TEST(ADelayedJobIsScheduled) {
   EXPECT_THAT(taken, IsEmpty());
 }
 
-STORE_TIME_TEST(RunAtIsATimeToComeOrNone) {
+STORE_TEST(RunAtIsATimeToComeOrNone) {
   v1::JobSpec later = named("later");
   later.mutable_run_at()->set_seconds(now_seconds() + 60);
   v1::JobSpec past = named("past");
@@ -80,13 +80,13 @@ STORE_TIME_TEST(RunAtIsATimeToComeOrNone) {
   EXPECT_FALSE(taken[0].has_due_time());
 }
 
-STORE_TIME_TEST(TheTotalTimeoutBeginsWithTheSubmission) {
+STORE_TEST(TheTotalTimeoutBeginsWithTheSubmission) {
   const std::string id = co_await harness.add(limited("a", 30));
   const v1::Job job = co_await harness.get(id);
   EXPECT_EQ(milliseconds(job.deadline_time()) - milliseconds(job.submit_time()), 30'000);
 }
 
-STORE_TIME_TEST(AScheduledJobIsSubmittedOnce) {
+STORE_TEST(AScheduledJobIsSubmittedOnce) {
   v1::JobSpec spec = delayed("a", 10);
   spec.set_id("scheduled-1");
   spec.set_idempotency_key("scheduled-1");
@@ -100,8 +100,7 @@ STORE_TIME_TEST(AScheduledJobIsSubmittedOnce) {
   EXPECT_EQ(harness.store().stats().scheduled_jobs, 1u);
 }
 
-STORE_TIME_TEST_WITH(ScheduledJobsCountForTheBoundOfTheirQueue,
-                     StoreOptions{.queued_per_queue = 2}) {
+STORE_TEST_WITH(ScheduledJobsCountForTheBoundOfTheirQueue, StoreOptions{.queued_per_queue = 2}) {
   const std::string id = co_await harness.add(delayed("a", 10));
   co_await harness.add(named("b"));
   const auto queued = co_await harness.submit(named("c"));
@@ -118,7 +117,7 @@ STORE_TIME_TEST_WITH(ScheduledJobsCountForTheBoundOfTheirQueue,
   EXPECT_TRUE(room.ok()) << room.status();
 }
 
-STORE_TIME_TEST(ADueJobIsQueuedBehindTheOthers) {
+STORE_TEST(ADueJobIsQueuedBehindTheOthers) {
   co_await harness.add(delayed("late", 20));
   co_await harness.add(delayed("early", 10));
   co_await harness.add(named("old"));
@@ -136,7 +135,7 @@ STORE_TIME_TEST(ADueJobIsQueuedBehindTheOthers) {
   EXPECT_THAT(payloads(taken), ElementsAre("old", "new", "early", "late", "newest"));
 }
 
-STORE_TIME_TEST(JobsDueAtOnceAreQueuedAsTheyWereSubmitted) {
+STORE_TEST(JobsDueAtOnceAreQueuedAsTheyWereSubmitted) {
   std::vector<v1::JobSpec> specs;
   for (const char* name : {"a", "b", "c", "d"}) specs.push_back(delayed(name, 10));
   const auto answers = co_await harness.store().submit(specs);
@@ -148,7 +147,7 @@ STORE_TIME_TEST(JobsDueAtOnceAreQueuedAsTheyWereSubmitted) {
   EXPECT_THAT(payloads(taken), ElementsAre("a", "b", "c", "d"));
 }
 
-STORE_TIME_TEST(APromotedJobThatIsHandedBackStandsInFront) {
+STORE_TEST(APromotedJobThatIsHandedBackStandsInFront) {
   co_await harness.add(delayed("a", 10));
   co_await sleep_for(11s);
   co_await harness.promote();
@@ -161,7 +160,7 @@ STORE_TIME_TEST(APromotedJobThatIsHandedBackStandsInFront) {
   EXPECT_THAT(payloads(again), ElementsAre("a", "b"));
 }
 
-STORE_TIME_TEST(NothingIsPromotedBeforeItsTime) {
+STORE_TEST(NothingIsPromotedBeforeItsTime) {
   const Promoted empty = co_await harness.promote();
   EXPECT_EQ(empty.jobs, 0u);
   EXPECT_FALSE(empty.next_in.has_value());
@@ -180,7 +179,7 @@ STORE_TIME_TEST(NothingIsPromotedBeforeItsTime) {
   EXPECT_NEAR(expired.next_in->count(), 8000, kClock_ms);
 }
 
-STORE_TIME_TEST(APromotionMovesSoManyAndTheEarliest) {
+STORE_TEST(APromotionMovesSoManyAndTheEarliest) {
   for (const int64_t seconds : {5, 2, 4}) {
     co_await harness.add(delayed(std::to_string(seconds), seconds));
   }
@@ -198,7 +197,7 @@ STORE_TIME_TEST(APromotionMovesSoManyAndTheEarliest) {
   EXPECT_THAT(payloads(taken), ElementsAre("2", "4", "5"));
 }
 
-STORE_TIME_TEST(AWaitingJobExpires) {
+STORE_TEST(AWaitingJobExpires) {
   const std::string queued = co_await harness.add(expiring("a", 10));
   v1::JobSpec spec = delayed("b", 20);
   spec.mutable_expire_at()->set_seconds(now_seconds() + 10);
@@ -232,7 +231,7 @@ STORE_TIME_TEST(AWaitingJobExpires) {
   EXPECT_EQ(job.errors_size(), 0);
 }
 
-STORE_TIME_TEST(AWaitingJobWhoseTotalTimeoutIsOverIsDead) {
+STORE_TEST(AWaitingJobWhoseTotalTimeoutIsOverIsDead) {
   const std::string id = co_await harness.add(limited("a", 10));
   co_await sleep_for(11s);
   const Promoted promoted = co_await harness.promote();
@@ -243,7 +242,7 @@ STORE_TIME_TEST(AWaitingJobWhoseTotalTimeoutIsOverIsDead) {
   EXPECT_EQ(harness.store().stats().dead_jobs, 1u);
 }
 
-STORE_TIME_TEST(ExpiryIsSaidBeforeTheTotalTimeout) {
+STORE_TEST(ExpiryIsSaidBeforeTheTotalTimeout) {
   v1::JobSpec spec = expiring("a", 20);
   spec.mutable_total_timeout()->set_seconds(10);
   const std::string id = co_await harness.add(spec);
@@ -253,7 +252,7 @@ STORE_TIME_TEST(ExpiryIsSaidBeforeTheTotalTimeout) {
   EXPECT_EQ(job.state(), v1::JOB_STATE_EXPIRED);
 }
 
-STORE_TIME_TEST(APostponedJobExpiresBeforeItIsDue) {
+STORE_TEST(APostponedJobExpiresBeforeItIsDue) {
   const v1::Job job = co_await harness.run_one(expiring("a", 10));
   co_await harness.must(harness.settle_later(Harness::token_of(job), 60s));
   co_await sleep_for(11s);
@@ -265,7 +264,7 @@ STORE_TIME_TEST(APostponedJobExpiresBeforeItIsDue) {
   EXPECT_FALSE(stored.has_due_time());
 }
 
-STORE_TIME_TEST(ARunningJobIsNotEndedByTime) {
+STORE_TEST(ARunningJobIsNotEndedByTime) {
   v1::JobSpec spec = expiring("a", 10);
   spec.mutable_total_timeout()->set_seconds(10);
   const v1::Job job = co_await harness.run_one(spec);
@@ -278,7 +277,7 @@ STORE_TIME_TEST(ARunningJobIsNotEndedByTime) {
   EXPECT_EQ(stored.state(), v1::JOB_STATE_SUCCEEDED);
 }
 
-STORE_TIME_TEST(AJobThatIsHandedBackHasItsTimeAgain) {
+STORE_TEST(AJobThatIsHandedBackHasItsTimeAgain) {
   const v1::Job job = co_await harness.run_one(expiring("a", 10));
   co_await sleep_for(11s);
   co_await harness.must(harness.release(Harness::token_of(job)));
@@ -288,7 +287,7 @@ STORE_TIME_TEST(AJobThatIsHandedBackHasItsTimeAgain) {
   EXPECT_EQ(stored.state(), v1::JOB_STATE_EXPIRED);
 }
 
-STORE_TIME_TEST(ATakeEndsWhatIsOverAndStartsTheNext) {
+STORE_TEST(ATakeEndsWhatIsOverAndStartsTheNext) {
   const std::string expired = co_await harness.add(expiring("a", 10));
   const std::string over = co_await harness.add(limited("b", 10));
   co_await harness.add(named("c"));
@@ -319,7 +318,7 @@ STORE_TIME_TEST(ATakeEndsWhatIsOverAndStartsTheNext) {
   EXPECT_FALSE(promoted.next_in.has_value());
 }
 
-STORE_TIME_TEST(ATakeThatOnlyEndsJobsTellsOfTheRest) {
+STORE_TEST(ATakeThatOnlyEndsJobsTellsOfTheRest) {
   constexpr int kJobs = 1200;
   for (int i = 0; i < kJobs; i += 400) {
     std::vector<v1::JobSpec> specs(400, expiring("over", 10));
@@ -340,7 +339,7 @@ STORE_TIME_TEST(ATakeThatOnlyEndsJobsTellsOfTheRest) {
   EXPECT_EQ(harness.store().stats().queued_jobs, 0u);
 }
 
-STORE_TIME_TEST(AScheduledJobIsCancelledAtOnce) {
+STORE_TEST(AScheduledJobIsCancelledAtOnce) {
   const std::string id = co_await harness.add(delayed("a", 10));
   const auto cancelled = co_await harness.store().cancel(id, "not wanted");
   WEFT_ASSERT(cancelled.ok());
@@ -356,7 +355,7 @@ STORE_TIME_TEST(AScheduledJobIsCancelledAtOnce) {
   EXPECT_EQ(promoted.jobs, 0u);
 }
 
-STORE_TIME_TEST(AScheduledJobIsNeitherRetriedNorRemoved) {
+STORE_TEST(AScheduledJobIsNeitherRetriedNorRemoved) {
   const std::string id = co_await harness.add(delayed("a", 10));
   const auto retried = co_await harness.store().retry(id);
   EXPECT_EQ(retried.status().code(), StatusCode::kFailedPrecondition);
@@ -364,7 +363,7 @@ STORE_TIME_TEST(AScheduledJobIsNeitherRetriedNorRemoved) {
   EXPECT_EQ(removed.code(), StatusCode::kFailedPrecondition);
 }
 
-STORE_TIME_TEST(ListsTellScheduledAndExpired) {
+STORE_TEST(ListsTellScheduledAndExpired) {
   const std::string scheduled = co_await harness.add(delayed("a", 60));
   const std::string expired = co_await harness.add(expiring("b", 10));
   co_await sleep_for(11s);
@@ -378,7 +377,7 @@ STORE_TIME_TEST(ListsTellScheduledAndExpired) {
   EXPECT_EQ(ended->jobs[0].spec().id(), expired);
 }
 
-STORE_TIME_TEST(AnExpiredJobIsKeptAndRemovedLikeTheOthers) {
+STORE_TEST(AnExpiredJobIsKeptAndRemovedLikeTheOthers) {
   v1::JobSpec brief = expiring("a", 10);
   brief.mutable_retention()->set_seconds(0);
   v1::JobSpec kept = expiring("b", 10);
@@ -402,7 +401,7 @@ STORE_TIME_TEST(AnExpiredJobIsKeptAndRemovedLikeTheOthers) {
   EXPECT_EQ(harness.store().stats().expired_jobs, 0u);
 }
 
-STORE_TIME_TEST(AnExpiredJobIsNotRetried) {
+STORE_TEST(AnExpiredJobIsNotRetried) {
   const std::string id = co_await harness.add(expiring("a", 10));
   co_await sleep_for(11s);
   co_await harness.promote();

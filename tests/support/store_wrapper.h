@@ -21,6 +21,7 @@ class StoreWrapper : public Store {
                                         TakeRequest take) override {
     return inner->settle_and_take(std::move(settlements), std::move(take));
   }
+  Task<StatusOr<Promoted>> promote(size_t max_jobs) override { return inner->promote(max_jobs); }
   Task<std::vector<Status>> release(std::vector<Token> tokens) override {
     return inner->release(std::move(tokens));
   }

@@ -300,7 +300,7 @@ Task<Status> RedisStore::settle_part(std::vector<Settlement>& settlements, size_
     const bool ask_again = ending == "b" || ending == "r";
     const size_t got = (*reply)[4].size();
     work_timer_.stop();
-    if (ending == "b" && got == 0) {
+    if (ending == "b" && got == 0 && (*reply)[8].size() == 0) {
       work_timer_.start(kLookOnMs);
     } else if (ask_again) {
       tell_work();

@@ -378,7 +378,7 @@ local function take_from_lane(x, queue, type, most)
     end
     used = i
   end
-  if ended * OVER_COST >= LOOKS then ending = 'b' end
+  if dead >= LOOKS then ending = 'b' end
   for i = n, used + 1, -1 do call('LPUSH', lane, entries[i]) end
   leave_waiting(x, queue, type, used)
   use_room(type, used - ended)

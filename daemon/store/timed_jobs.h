@@ -40,6 +40,8 @@ class TimedJobs {
     const Entry* earliest = first_entry();
     return earliest != nullptr && earliest->ms <= now_ms ? earliest->job : nullptr;
   }
+  // The time of any is over, whether it is due or not.
+  bool is_any_over(int64_t now_ms) const { return !over_.empty() && over_.begin()->ms <= now_ms; }
   // kNoTime: there is none.
   int64_t next_ms() const {
     const Entry* earliest = first_entry();

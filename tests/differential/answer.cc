@@ -48,6 +48,12 @@ Answer& Answer::add(const v1::Job& job) {
   if (job.has_submit_time()) times_ns_.push_back(take_time(copy.mutable_submit_time()));
   if (job.has_start_time()) times_ns_.push_back(take_time(copy.mutable_start_time()));
   if (job.has_finish_time()) times_ns_.push_back(take_time(copy.mutable_finish_time()));
+  if (job.has_due_time()) times_ns_.push_back(take_time(copy.mutable_due_time()));
+  if (job.has_deadline_time()) times_ns_.push_back(take_time(copy.mutable_deadline_time()));
+  for (v1::AttemptError& error : *copy.mutable_errors()) {
+    times_ns_.push_back(take_time(error.mutable_start_time()));
+    times_ns_.push_back(take_time(error.mutable_end_time()));
+  }
   google::protobuf::TextFormat::Printer printer;
   printer.SetSingleLineMode(true);
   std::string text;

@@ -46,6 +46,8 @@ Task<Answer> settle_and_take(Subject& subject, size_t process, std::vector<Settl
     settlements.emplace_back(settle.claim.token(subject), settle.state, std::move(settle.outcome),
                              settle.last_sequence);
     settlements.back().progress = std::move(settle.progress);
+    settlements.back().pause = settle.pause;
+    settlements.back().snoozed = settle.snoozed;
     ids.push_back(subject.names.id(settle.claim.job));
   }
   TakeRequest request{.worker = subject.incarnation(process),
@@ -258,6 +260,17 @@ Task<Answer> ask_sweep(Subject& subject, size_t process, size_t max_items) {
   }
 }
 
+Task<Answer> ask_promote(Subject& subject, size_t process, size_t max_jobs) {
+  const auto promoted = co_await subject.store(process).promote(max_jobs);
+  Answer answer;
+  answer.add(promoted.status());
+  if (!promoted.ok()) co_return answer;
+  answer.add(" ").add(promoted->jobs);
+  // A server's clock is not quite ours.
+  if (promoted->next_in) answer.add(" next in ").add((promoted->next_in->count() + 500) / 1000);
+  co_return answer;
+}
+
 Task<void> ask_all_once(Subject& subject) {
   v1::JobSpec spec;
   spec.set_id("first-job-of-all");
@@ -288,6 +301,7 @@ Task<void> ask_all_once(Subject& subject) {
   co_await ask_retry(subject, 0, claim.job);
   co_await ask_remove(subject, 0, claim.job);
   co_await ask_sweep(subject, 0, 1);
+  co_await ask_promote(subject, 0, 1);
   (void)co_await subject.store(0).cancel(spec.id(), "");
 }
 

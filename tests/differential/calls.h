@@ -1,6 +1,7 @@
 // Calls: asks a store for what an operation says, and writes down the answer.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <string>
 #include <utility>
@@ -35,6 +36,8 @@ class SettleCall {
   v1::Outcome outcome;
   uint64_t last_sequence = 0;
   std::optional<v1::Progress> progress;
+  std::chrono::milliseconds pause{0};  // of one that is put off…
+  bool snoozed = false;                // …by itself
 };
 
 class AppendCall {
@@ -85,6 +88,8 @@ Task<Answer> ask_remove(Subject& subject, size_t process, size_t job);
 // Until nothing is left to forget. How many of what is no part of the answer: some stores leave
 // idempotency keys to a server.
 Task<Answer> ask_sweep(Subject& subject, size_t process, size_t max_items);
+
+Task<Answer> ask_promote(Subject& subject, size_t process, size_t max_jobs);
 
 // Each of them once, about nothing: a server knows all scripts afterwards, so that a lost reply is
 // never that it knows one not.

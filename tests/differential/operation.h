@@ -26,6 +26,7 @@ struct Operation {
     kRetry,
     kRemove,
     kSweep,
+    kPromote,
     kLoseLease,
     kWait,
   };
@@ -39,8 +40,9 @@ struct Operation {
   Fault fault;
   size_t process;  // which of the processes that share a store asks for it
   uint64_t seed;   // of all its arguments
+  bool times;      // jobs may be due later, expire, and be put off
 };
 
-std::vector<Operation> make_trace(uint64_t seed, size_t length);
+std::vector<Operation> make_trace(uint64_t seed, size_t length, bool times);
 
 }  // namespace weft::testing

@@ -55,10 +55,11 @@ std::unique_ptr<Subject> make_sqlite_subject(const std::string& folder) {
 
 std::string to_text(const StoreStats& stats) {
   const std::pair<const char*, uint64_t> counters[] = {
-      {"queued", stats.queued_jobs},     {"running", stats.running_jobs},
-      {"finished", stats.finished_jobs}, {"succeeded", stats.succeeded_jobs},
-      {"dead", stats.dead_jobs},         {"cancelled", stats.cancelled_jobs},
-      {"suspect", stats.suspect_jobs},   {"removed", stats.removed_jobs},
+      {"queued", stats.queued_jobs},       {"scheduled", stats.scheduled_jobs},
+      {"running", stats.running_jobs},     {"finished", stats.finished_jobs},
+      {"succeeded", stats.succeeded_jobs}, {"dead", stats.dead_jobs},
+      {"cancelled", stats.cancelled_jobs}, {"expired", stats.expired_jobs},
+      {"suspect", stats.suspect_jobs},     {"removed", stats.removed_jobs},
   };
   std::string text;
   for (const auto& [name, count] : counters)

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include <weft/runtime/event_loop.h>
+
 namespace weft::testing {
 namespace {
 
@@ -15,8 +17,50 @@ size_t pick(Random& random, size_t count) { return random.below(2) == 0 ? 0 : ra
 
 std::string number_text(uint64_t number) { return std::to_string(number); }
 
+constexpr int64_t seconds(uint64_t steps, uint64_t more) {
+  return static_cast<int64_t>(steps * kStep_s + more);
+}
+
+// Like the time steps, none comes near to one that passes.
+void draw_times(uint64_t slot, v1::JobSpec& spec) {
+  const int64_t now_s = EventLoop::current()->wall_ns() / kSecond_ns;
+  // The same for a while, so that the same is asked for again.
+  const auto at = [now_s](uint64_t steps, uint64_t more) {
+    const int64_t grid_s = seconds(steps, 0);
+    return (now_s / grid_s + 1) * grid_s + static_cast<int64_t>(more);
+  };
+  switch (slot) {
+    case 0:
+      spec.mutable_delay()->set_seconds(seconds(0, 12));
+      break;
+    case 1:
+      spec.mutable_total_timeout()->set_seconds(seconds(2, 18));
+      break;
+    case 2:
+      spec.mutable_expire_at()->set_seconds(at(6, 15));
+      break;
+    case 4:
+      spec.mutable_delay()->set_seconds(seconds(1, 20));
+      spec.mutable_total_timeout()->set_seconds(seconds(4, 17));
+      break;
+    case 5:
+      spec.mutable_expire_at()->set_seconds(at(4, 22));
+      spec.mutable_total_timeout()->set_seconds(seconds(3, 16));
+      break;
+    case 6:
+      spec.mutable_run_at()->set_seconds(at(3, 19));
+      spec.mutable_expire_at()->set_seconds(at(9, 25));
+      break;
+    case 7:
+      spec.mutable_delay()->set_seconds(seconds(3, 26));
+      break;
+    default:
+      break;
+  }
+}
+
 // Few specs, so that the same is asked for again and again.
-v1::JobSpec draw_spec(Random& random) {
+v1::JobSpec draw_spec(Random& random, bool times) {
   const uint64_t slot = random.below(kSlots);
   v1::JobSpec spec;
   const bool given = random.below(2) == 0;
@@ -33,6 +77,7 @@ v1::JobSpec draw_spec(Random& random) {
     (*spec.mutable_metadata())["a"] = "1";
   }
   if (random.below(12) == 0) spec.set_content_type("another");
+  if (times && random.below(4) != 0) draw_times(slot, spec);
   return spec;
 }
 
@@ -50,10 +95,11 @@ std::vector<TypeRoom> draw_type_room(Random& random) {
   return room;
 }
 
-Call draw_list(Random& random) {
+Call draw_list(Random& random, bool times) {
   JobFilter filter;
   if (random.below(2) == 0) {
-    filter.states.push_back(static_cast<v1::JobState>(2 + random.below(5)));
+    filter.states.push_back(
+        static_cast<v1::JobState>(times ? 1 + random.below(7) : 2 + random.below(5)));
     if (random.below(2) == 0) filter.states.push_back(v1::JOB_STATE_DEAD);
   }
   if (random.below(3) == 0) filter.queue = std::string(1, static_cast<char>('a' + random.below(3)));
@@ -68,9 +114,9 @@ Call draw_list(Random& random) {
   return call;
 }
 
-Call draw_submit(Random& random) {
+Call draw_submit(Random& random, bool times) {
   std::vector<v1::JobSpec> specs;
-  for (uint64_t n = 1 + random.below(3); n > 0; --n) specs.push_back(draw_spec(random));
+  for (uint64_t n = 1 + random.below(3); n > 0; --n) specs.push_back(draw_spec(random, times));
   Call call;
   call.text = "submit";
   for (v1::JobSpec spec : specs) {
@@ -203,29 +249,43 @@ std::vector<Claim> World::pick_settled(Random& random, const Operation& operatio
   return claims;
 }
 
+void World::draw_end(Random& random, bool times, SettleCall& settle) const {
+  const uint64_t end = random.below(times ? 16 : 10);
+  settle.state = end < 5    ? v1::JOB_STATE_SUCCEEDED
+                 : end < 9  ? v1::JOB_STATE_DEAD
+                 : end < 10 ? v1::JOB_STATE_CANCELLED
+                            : v1::JOB_STATE_SCHEDULED;
+  if (settle.state == v1::JOB_STATE_SCHEDULED) {
+    const int64_t pauses_s[] = {0, seconds(0, 11), seconds(1, 22), seconds(4, 13)};
+    settle.pause = std::chrono::seconds(pauses_s[random.below(4)]);
+    settle.pause += std::chrono::milliseconds(settle.claim.job % 1000);
+    settle.snoozed = random.below(3) == 0;
+  }
+  if (settle.state == v1::JOB_STATE_SUCCEEDED) {
+    settle.outcome.set_result("result " + number_text(random.below(1000)));
+  } else if (!settle.snoozed) {
+    settle.outcome.set_error_code("handler_error");
+    settle.outcome.set_error_message("error " + number_text(random.below(1000)));
+  }
+}
+
 Call World::draw_settle_and_take(Random& random, const Operation& operation) const {
   std::vector<SettleCall> settles;
   Call call;
   for (const Claim& claim : pick_settled(random, operation)) {
     SettleCall settle;
     settle.claim = claim;
-    const uint64_t end = random.below(10);
-    settle.state = end < 5   ? v1::JOB_STATE_SUCCEEDED
-                   : end < 9 ? v1::JOB_STATE_DEAD
-                             : v1::JOB_STATE_CANCELLED;
-    if (settle.state == v1::JOB_STATE_SUCCEEDED) {
-      settle.outcome.set_result("result " + number_text(random.below(1000)));
-    } else {
-      settle.outcome.set_error_code("handler_error");
-      settle.outcome.set_error_message("error " + number_text(random.below(1000)));
-    }
+    draw_end(random, operation.times, settle);
     const uint64_t stored = record(settle.claim.job).last_sequence();
     const bool heard = operation.fault != Operation::Fault::kReplyLost;
     const uint64_t said = heard ? random.below(8) : 7;
     settle.last_sequence = said == 0 ? stored + 1 : said == 1 ? 0 : stored;
     if (random.below(5) == 0) settle.progress = draw_progress(random);
     call.text += "settle " + settle.claim.to_text() + " " + v1::JobState_Name(settle.state) +
-                 " last " + number_text(settle.last_sequence) +
+                 " last " + number_text(settle.last_sequence) + (settle.snoozed ? " snoozed" : "") +
+                 (settle.state == v1::JOB_STATE_SCHEDULED
+                      ? " for " + number_text(static_cast<uint64_t>(settle.pause.count())) + " ms"
+                      : "") +
                  (settle.progress ? " with progress, " : ", ");
     settles.push_back(std::move(settle));
   }
@@ -276,9 +336,11 @@ Call World::draw_append(Random& random) const {
   return call;
 }
 
-Call World::draw_send(Random& random) const {
+Call World::draw_send(Random& random, bool times) const {
   SendCall send;
-  send.job = pick_job(random, {v1::JOB_STATE_RUNNING, v1::JOB_STATE_QUEUED});
+  std::vector<v1::JobState> states{v1::JOB_STATE_RUNNING, v1::JOB_STATE_QUEUED};
+  if (times) states.push_back(v1::JOB_STATE_SCHEDULED);
+  send.job = pick_job(random, states);
   const char* const senders[] = {"", "ann", "bob"};
   send.sender = senders[random.below(3)];
   send.number = random.below(7);
@@ -300,7 +362,7 @@ std::vector<std::pair<size_t, Call>> World::draw_ends() const {
     Call call;
     call.text = "end #" + number_text(job);
     size_t process = 0;
-    if (there.state() == v1::JOB_STATE_QUEUED) {
+    if (there.state() == v1::JOB_STATE_QUEUED || there.state() == v1::JOB_STATE_SCHEDULED) {
       call.ask = [=](Subject& s, size_t p) { return ask_cancel(s, p, job, "the end"); };
     } else if (there.state() == v1::JOB_STATE_RUNNING) {
       std::vector<SettleCall> settles(1);
@@ -323,15 +385,15 @@ Call World::draw(const Operation& operation) const {
   Random random(operation.seed);
   switch (operation.kind) {
     case Kind::kSubmit:
-      return draw_submit(random);
+      return draw_submit(random, operation.times);
     case Kind::kSettleAndTake:
       return draw_settle_and_take(random, operation);
     case Kind::kAppend:
       return draw_append(random);
     case Kind::kSend:
-      return draw_send(random);
+      return draw_send(random, operation.times);
     case Kind::kList:
-      return draw_list(random);
+      return draw_list(random, operation.times);
     case Kind::kWait:
       return draw_wait(random);
     default:
@@ -375,13 +437,23 @@ Call World::draw(const Operation& operation) const {
     call.ask = [=](Subject& s, size_t p) { return ask_sweep(s, p, max_items); };
     return call;
   }
+  if (operation.kind == Kind::kPromote) {
+    const size_t max_jobs = random.below(2) == 0 ? 2 : 100;
+    call.text = "promote " + number_text(max_jobs);
+    call.ask = [=](Subject& s, size_t p) { return ask_promote(s, p, max_jobs); };
+    return call;
+  }
   std::vector<v1::JobState> states;
   if (operation.kind == Kind::kRetry) states = {v1::JOB_STATE_DEAD};
   if (operation.kind == Kind::kRemove) {
     states = {v1::JOB_STATE_SUCCEEDED, v1::JOB_STATE_DEAD, v1::JOB_STATE_CANCELLED};
+    if (operation.times) states.push_back(v1::JOB_STATE_EXPIRED);
   }
   const bool streams = operation.kind == Kind::kTrim || operation.kind == Kind::kRead;
   if (streams || operation.kind == Kind::kCancel) states = {v1::JOB_STATE_RUNNING};
+  if (operation.kind == Kind::kCancel && operation.times && random.below(2) == 0) {
+    states = {v1::JOB_STATE_SCHEDULED};
+  }
   const size_t job = pick_job(random, states);
   const v1::Job there = record(job);
   const uint64_t sequence = random.below(there.last_sequence() + 3);

@@ -55,6 +55,7 @@ class World {
  private:
   // Mostly one in one of these states, if there is one.
   size_t pick_job(Random& random, const std::vector<v1::JobState>& states) const;
+  void draw_end(Random& random, bool times, SettleCall& settle) const;
   Claim pick_claim(Random& random) const;
   std::vector<Claim> pick_claims(Random& random) const;
   v1::Job record(size_t job) const;
@@ -62,7 +63,7 @@ class World {
   std::vector<Claim> pick_settled(Random& random, const Operation& operation) const;
   Call draw_settle_and_take(Random& random, const Operation& operation) const;
   Call draw_append(Random& random) const;
-  Call draw_send(Random& random) const;
+  Call draw_send(Random& random, bool times) const;
 
   size_t numbers_ = 0;
   std::map<size_t, v1::Job> records_;

@@ -43,6 +43,7 @@ Writer::Writer(Database& database, SegmentLog& segments, const StoreOptions& opt
       select_sends_(
           database,
           "SELECT number, sender, sender_number FROM send WHERE job = ?1 ORDER BY number"),
+      select_last_send_(database, "SELECT coalesce(max(number), 0) FROM send WHERE job = ?1"),
       insert_send_(database,
                    "INSERT INTO send(job, number, sender, sender_number, value)"
                    " VALUES(?1, ?2, ?3, ?4, ?5)"),
@@ -175,17 +176,21 @@ void Writer::take(const TakeRequest& request, int64_t wall_ns, std::vector<v1::J
     }
     LiveJob* live = waiting.next();
     if (live == nullptr) return;
+    // Looked at first where there are any: what is not started needs no payload.
+    if (timed_.is_any_over(wall_ns / kMillisecond_ns)) {
+      std::unique_ptr<v1::Job> brief = brief_job(*live);
+      if (brief == nullptr) return;
+      if (const auto end = overdue(*brief, wall_ns)) {
+        waiting.give_back_room(brief->spec().type(), live->suspect);
+        timed_.remove(*live, *brief);
+        finish_overdue(*live, std::move(brief), *end, wall_ns);
+        ++ended;
+        continue;
+      }
+    }
     std::unique_ptr<v1::Job> job = whole_job(*live);
     if (job == nullptr) return;
     timed_.remove(*live, *job);
-    if (const auto end = overdue(*job, wall_ns)) {
-      waiting.give_back_room(job->spec().type(), live->suspect);
-      bytes += job->spec().payload().size();
-      job->mutable_spec()->clear_payload();
-      finish_overdue(*live, std::move(job), *end, wall_ns);
-      ++ended;
-      continue;
-    }
     job->set_last_sequence(
         std::max(job->last_sequence(), segments_.extent(live->row()).last_sequence));
     if (const ChunkBlockPtr entry = start_attempt(*job, request.worker_name, wall_ns)) {
@@ -233,6 +238,13 @@ void Writer::finish_overdue(LiveJob& live, std::unique_ptr<v1::Job> job, JobStat
                             int64_t wall_ns) {
   job->set_last_sequence(
       std::max(job->last_sequence(), segments_.extent(live.row()).last_sequence));
+  if (live.sends == nullptr) {
+    select_last_send_.bind(1, live.row());
+    if (select_last_send_.next()) {
+      job->set_last_send(static_cast<uint64_t>(select_last_send_.integer(0)));
+    }
+    select_last_send_.reset();
+  }
   end_overdue(*job, end, wall_ns);
   finish(live, std::move(job), wall_ns);
 }
@@ -345,6 +357,7 @@ void Writer::finish(LiveJob& live, std::unique_ptr<v1::Job> job, int64_t wall_ns
     finished_.add(job->spec().queue(), row, expire_ms(*job, retention_ms_), state_of(*job));
   }
   if (live.running()) stop_running(live);
+  hot_bytes_ -= live.hot_bytes;
   oldest_ended_row_ = std::min(oldest_ended_row_, row);
   if (live.sends != nullptr) job->set_last_send(live.sends->last());
   job->clear_errors();
@@ -426,11 +439,6 @@ void Writer::keep_hot(LiveJob& live, v1::Job job) {
 }
 
 std::unique_ptr<v1::Job> Writer::brief_job(LiveJob& live) {
-  if (live.job != nullptr) {
-    std::unique_ptr<v1::Job> job = whole_job(live);
-    job->mutable_spec()->clear_payload();
-    return job;
-  }
   JobRow found;
   select_by_row_.bind(1, live.row());
   const bool parsed = select_by_row_.next() && read_job_row(select_by_row_, false, found);

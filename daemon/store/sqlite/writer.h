@@ -136,8 +136,8 @@ class Writer {
   void leave(LiveJob& live, const v1::Job& job);
   bool is_full(const std::string& queue) const;
   void keep_hot(LiveJob& live, v1::Job job);
-  // The record of a waiting job, from memory or from the file, the whole or without its payload;
-  // null when that failed.
+  // The record of a waiting job, null when the file could not be read: the whole, which memory
+  // gives away when it has it; and without its payload, from the file.
   std::unique_ptr<v1::Job> whole_job(LiveJob& live);
   std::unique_ptr<v1::Job> brief_job(LiveJob& live);
   void start_running(LiveJob& live);
@@ -185,6 +185,7 @@ class Writer {
   Statement insert_segment_;
   Statement delete_segment_;
   Statement select_sends_;
+  Statement select_last_send_;
   Statement insert_send_;
   Statement delete_sends_;
   Statement select_by_row_;

@@ -37,13 +37,13 @@ class Differential : public ::testing::Test {
   void TearDown() override { std::filesystem::remove_all(folder_); }
 
   // Runs as many traces as are asked for; the first that fails is shrunk and printed.
-  void run_traces(const MakeSubjects& make, bool times) {
+  void run_traces(const MakeSubjects& make) {
     const bool replays = getenv("WEFT_SEED") != nullptr;
     const uint64_t seed = number_from_environment("WEFT_SEED", Random::from_system().next());
     const uint64_t traces = replays ? 1 : number_from_environment("WEFT_TRACES", kTraces);
     warm_up(make);
     std::cout << "seeds from " << seed << " on\n";
-    for (uint64_t i = 0; i < traces && !HasFailure(); ++i) run_seed(make, seed + i, times);
+    for (uint64_t i = 0; i < traces && !HasFailure(); ++i) run_seed(make, seed + i);
   }
   std::string next_folder() {
     const std::string folder = folder_ + "/" + std::to_string(++folders_);
@@ -52,8 +52,8 @@ class Differential : public ::testing::Test {
   }
 
  private:
-  static void run_seed(const MakeSubjects& make, uint64_t seed, bool times) {
-    const std::vector<Operation> trace = make_trace(seed, kOperations, times);
+  static void run_seed(const MakeSubjects& make, uint64_t seed) {
+    const std::vector<Operation> trace = make_trace(seed, kOperations);
     const std::optional<Difference> found = run_trace(make, trace, false);
     if (!found) return;
     std::vector<Operation> prefix(trace.begin(),
@@ -81,26 +81,13 @@ class Differential : public ::testing::Test {
 
 TEST_F(Differential, StoresAgreeOnEveryTrace) {
   RedisProcess redis({.tcp = true});
-  run_traces(
-      [this, &redis] {
-        Subjects subjects;
-        subjects.push_back(make_memory_subject());
-        subjects.push_back(make_sqlite_subject(next_folder()));
-        subjects.push_back(make_redis_subject(redis));
-        return subjects;
-      },
-      false);
-}
-
-TEST_F(Differential, StoresAgreeOnEveryTraceWithTimes) {
-  run_traces(
-      [this] {
-        Subjects subjects;
-        subjects.push_back(make_memory_subject());
-        subjects.push_back(make_sqlite_subject(next_folder()));
-        return subjects;
-      },
-      true);
+  run_traces([this, &redis] {
+    Subjects subjects;
+    subjects.push_back(make_memory_subject());
+    subjects.push_back(make_sqlite_subject(next_folder()));
+    subjects.push_back(make_redis_subject(redis));
+    return subjects;
+  });
 }
 
 }  // namespace

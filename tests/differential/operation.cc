@@ -53,9 +53,10 @@ Operation::Kind draw_kind(Random& random, bool few_jobs, bool times) {
 
 }  // namespace
 
-std::vector<Operation> make_trace(uint64_t seed, size_t length, bool times) {
+std::vector<Operation> make_trace(uint64_t seed, size_t length) {
   Random random(seed);
   const bool few_jobs = random.below(3) == 0;
+  const bool times = random.below(3) != 0;
   std::vector<Operation> trace;
   for (size_t i = 0; i < length; ++i) {
     Operation operation{};

@@ -43,6 +43,6 @@ struct Operation {
   bool times;      // jobs may be due later, expire, and be put off
 };
 
-std::vector<Operation> make_trace(uint64_t seed, size_t length, bool times);
+std::vector<Operation> make_trace(uint64_t seed, size_t length);
 
 }  // namespace weft::testing

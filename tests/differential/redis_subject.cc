@@ -101,7 +101,8 @@ class RedisSubject final : public Subject {
     StoreStats stats;
     uint64_t* const fields[] = {&stats.queued_jobs,    &stats.running_jobs, &stats.finished_jobs,
                                 &stats.succeeded_jobs, &stats.dead_jobs,    &stats.cancelled_jobs,
-                                &stats.suspect_jobs,   &stats.removed_jobs};
+                                &stats.suspect_jobs,   &stats.removed_jobs, &stats.scheduled_jobs,
+                                &stats.expired_jobs};
     for (size_t i = 0; i < totals.size() && i / 8 < std::size(fields); ++i) {
       uint64_t& field = *fields[i / 8];
       field = field << 8 | static_cast<uint8_t>(totals[i]);

@@ -409,6 +409,7 @@ Task<void> Daemon::serve(TaskGroup& group) {
     group.start([this] { return run_worker(); }).set_name("worker");  // jobs left start now
   }
   group.start([this] { return janitor_.run(); }).set_name("janitor");
+  group.start([this] { return worker_.promote(); }).set_name("promoter");  // a front end's too
   not_ready_.clear();
   const std::string grpc_address = host_and_port(grpc_host, server_->port());
   std::printf("weftd ready grpc=%s admin=%s store=%s worker=%s\n", grpc_address.c_str(),

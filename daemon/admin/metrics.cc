@@ -36,11 +36,13 @@ std::vector<prometheus::MetricFamily> Metrics::Collect() const {
 void Metrics::add_jobs(MetricFamilies& families) const {
   const StoreStats stats = sources_.store->stats();
   const std::string help = "Jobs in the store, by state; finished ones as long as they are kept.";
+  families.gauge("weft_jobs", help, number(stats.scheduled_jobs), {{"state", "scheduled"}});
   families.gauge("weft_jobs", help, number(stats.queued_jobs), {{"state", "queued"}});
   families.gauge("weft_jobs", help, number(stats.running_jobs), {{"state", "running"}});
   families.gauge("weft_jobs", help, number(stats.succeeded_jobs), {{"state", "succeeded"}});
   families.gauge("weft_jobs", help, number(stats.dead_jobs), {{"state", "dead"}});
   families.gauge("weft_jobs", help, number(stats.cancelled_jobs), {{"state", "cancelled"}});
+  families.gauge("weft_jobs", help, number(stats.expired_jobs), {{"state", "expired"}});
   families.counter("weft_jobs_submitted_total", "Jobs accepted as new since the start.",
                    number(stats.submitted_jobs));
   families.gauge("weft_queue_queued_jobs_limit", "Queued jobs that one queue may hold.",
@@ -69,6 +71,8 @@ void Metrics::add_worker(MetricFamilies& families) const {
     finished("succeeded", type.succeeded);
     finished("dead", type.dead);
     finished("cancelled", type.cancelled);
+    finished("retried", type.retried);
+    finished("snoozed", type.snoozed);
     finished("released", type.released);
     finished("lease_lost", type.lease_lost);
   }
@@ -78,8 +82,8 @@ void Metrics::add_worker(MetricFamilies& families) const {
     families.gauge(name, help, number(type.running), {{"type", type.type}, {"state", "running"}});
     families.gauge(name, help, number(type.held), {{"type", type.type}, {"state", "held"}});
   }
-  families.histogram("weft_job_wait_seconds", "From submission to the start of each attempt.",
-                     metrics.wait);
+  families.histogram("weft_job_wait_seconds",
+                     "From when a job was due to the start of its first attempt.", metrics.wait);
   families.histogram("weft_job_run_seconds", "From the start of an attempt to its end.",
                      metrics.run);
   families.gauge("weft_slots_used", "Jobs that run and are not parked.", number(stats.slots_used));

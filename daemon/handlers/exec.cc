@@ -152,25 +152,25 @@ Task<std::shared_ptr<FileDescriptor>> open_cwd(Job job, Roots roots, std::string
                   refused ? "not_allowed" : "cannot_start");
 }
 
-// Errors: throws Permanent unless the command has succeeded.
+// Errors: throws Transient unless the command has succeeded.
 void check_end(const Run& run, const ExecCommand& command) {
   const std::string what = "the command '" + command.process.arguments[0] + "' ";
   const int status = run.process->wait_status();
   if (run.timed_out) {
-    throw Permanent(what + "was stopped after its timeout_ms of " +
+    throw Transient(what + "was stopped after its timeout_ms of " +
                         std::to_string(command.timeout->count()) + last_words(run),
                     "timeout");
   }
   if (WIFSIGNALED(status)) {
     const int number = WTERMSIG(status);
     const char* name = sigabbrev_np(number);
-    throw Permanent(what + "was killed by signal " + std::to_string(number) +
+    throw Transient(what + "was killed by signal " + std::to_string(number) +
                         (name == nullptr ? "" : std::string(" (SIG") + name + ")") +
                         last_words(run),
                     "signal");
   }
   if (WEXITSTATUS(status) != 0) {
-    throw Permanent(
+    throw Transient(
         what + "ended with exit status " + std::to_string(WEXITSTATUS(status)) + last_words(run),
         "exit_status");
   }
@@ -187,11 +187,12 @@ void check_end(const Run& run, const ExecCommand& command) {
 // in pieces. When nobody reads, the command blocks in its next write. Lines of standard error go to
 // the daemon's log. Each send is a line for standard input, and an empty one closes it: until then
 // a command that reads to the end waits for more.
-// Returns {"exit_code": 0}; another exit status, a signal and a timeout are failures. When the
-// command ends, or the job is cancelled (SIGTERM, later SIGKILL), all of its process group ends;
-// what it prints after the SIGTERM is thrown away.
-// Limits: when weftd itself is killed (kill -9), the kernel kills the command, but not what the
-// command has started: the control group of a systemd unit, or a container, ends that too.
+// Returns {"exit_code": 0}; another exit status, a signal and a timeout are failures, which the
+// job's policy retries; a command that is not allowed or cannot be started is one for good. When
+// the command ends, or the job is cancelled (SIGTERM, later SIGKILL), all of its process group
+// ends; what it prints after the SIGTERM is thrown away. Limits: when weftd itself is killed (kill
+// -9), the kernel kills the command, but not what the command has started: the control group of a
+// systemd unit, or a container, ends that too.
 Stream<std::string, std::monostate> exec(Job job, std::shared_ptr<const ExecSettings> settings) {
   ExecCommand command = read_command(job, *settings);
   command.process.descriptors = settings->descriptors;
@@ -200,7 +201,9 @@ Stream<std::string, std::monostate> exec(Job job, std::shared_ptr<const ExecSett
   if (folder) command.process.folder = folder->get();
   StatusOr<std::unique_ptr<Process>> started = Process::start(command.process);
   if (!started.ok()) {
-    throw Permanent(std::string(from_absl(started.status().message())), "cannot_start");
+    const std::string why(from_absl(started.status().message()));
+    if (started.status().code() == StatusCode::kUnavailable) throw Transient(why, "cannot_start");
+    throw Permanent(why, "cannot_start");
   }
   auto run = std::make_shared<Run>(*std::move(started));
   job.start(supervise, run, command.timeout, milliseconds(settings->kill_ms));

@@ -1,6 +1,8 @@
 // http: one request to an allowed host; the body comes as chunks while it is received.
 #include "daemon/handlers/http.h"
 
+#include <curl/curl.h>
+
 #include <algorithm>
 #include <array>
 #include <memory>
@@ -147,10 +149,44 @@ std::string error_code(StatusCode code) {
   }
 }
 
+// What may go well the next time, without anybody changing the job or this machine.
+bool may_pass(StatusCode code) {
+  return code == StatusCode::kDeadlineExceeded || code == StatusCode::kUnavailable ||
+         code == StatusCode::kDataLoss || code == StatusCode::kResourceExhausted;
+}
+
 void check(const Status& status) {
-  if (!status.ok()) {
-    throw Permanent(std::string(from_absl(status.message())), error_code(status.code()));
+  if (status.ok()) return;
+  const std::string message(from_absl(status.message()));
+  if (may_pass(status.code())) throw Transient(message, error_code(status.code()));
+  throw Permanent(message, error_code(status.code()));
+}
+
+// Of a Retry-After header, in seconds or as a date; 0: it says nothing that can be used.
+std::chrono::milliseconds retry_after(const HttpHead& head, int64_t wall_ns) {
+  const std::string* text = head.find("retry-after");
+  if (text == nullptr || text->empty()) return {};
+  int64_t seconds = 0;
+  if (std::all_of(text->begin(), text->end(), [](char c) { return c >= '0' && c <= '9'; })) {
+    // One that is too long to be counted is as long as can be.
+    const bool fits = text->size() <= 9;
+    seconds = fits ? std::stoll(*text) : limits::kDurationSecondsMax;
+  } else {
+    const time_t date = curl_getdate(text->c_str(), nullptr);
+    if (date != -1) seconds = static_cast<int64_t>(date) - wall_ns / 1'000'000'000;
   }
+  return std::chrono::seconds(std::clamp<int64_t>(seconds, 0, limits::kDurationSecondsMax));
+}
+
+// A request that was refused as it is stays refused; a server that was busy or broken may recover.
+[[noreturn]] void fail_with_status(const HttpRequest& request, const HttpHead& head,
+                                   int64_t wall_ns) {
+  const std::string message = "the answer to " + request.method + " " + shown(request.url.text()) +
+                              " has the status " + std::to_string(head.status);
+  const bool again =
+      head.status >= 500 || head.status == 408 || head.status == 425 || head.status == 429;
+  if (again) throw Transient(message, "http_status", retry_after(head, wall_ns));
+  throw Permanent(message, "http_status");
 }
 
 void check_allowed(const AllowedHosts& allowed, const HttpUrl& url, const std::string& how) {
@@ -206,8 +242,9 @@ nlohmann::json headers_of(const HttpHead& head) {
 // job with http_status after its body, unless fail_on_status is false. Up to `follow` redirects are
 // followed, each checked like the first URL, else too_many_redirects; with 0 the redirect itself is
 // the answer. timeout_ms is for all of it, waits for the reader included, waits for a connection
-// not. Other failures: invalid_payload, not_allowed, timeout, connection_failed, connection_lost,
-// tls_failed, too_large, busy, http_error.
+// not. Retried by the job's policy: http_status of 408, 425, 429 and from 500 on, no sooner than
+// the answer's Retry-After, timeout, connection_failed, connection_lost, busy. For good: any other
+// http_status, invalid_payload, not_allowed, tls_failed, too_large, http_error.
 Stream<std::string> http(Job job, std::shared_ptr<HttpSettings> settings) {
   HttpOptions options = read_payload(
       job,
@@ -236,7 +273,7 @@ Stream<std::string> http(Job job, std::shared_ptr<HttpSettings> settings) {
       ++redirects;
       request.timeout_ms -= (loop.exact_now_ns() - begin_ns) / 1'000'000;
       if (request.timeout_ms <= 0) {
-        throw Permanent("time was up after " + std::to_string(redirects) + " redirects", "timeout");
+        throw Transient("time was up after " + std::to_string(redirects) + " redirects", "timeout");
       }
       continue;
     }
@@ -251,9 +288,7 @@ Stream<std::string> http(Job job, std::shared_ptr<HttpSettings> settings) {
       co_yield std::move(**piece);
     }
     if (options.fail_on_status && head.status >= 400) {
-      throw Permanent("the answer to " + request.method + " " + shown(request.url.text()) +
-                          " has the status " + std::to_string(head.status),
-                      "http_status");
+      fail_with_status(request, head, loop.wall_ns());
     }
     job.set_result(Codec<nlohmann::json>::encode({{"status", head.status},
                                                   {"url", request.url.text()},

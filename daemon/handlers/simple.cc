@@ -33,12 +33,16 @@ Task<void> sleep(Job job) {
   co_await job.sleep(std::chrono::milliseconds(ms));
 }
 
-// Payload: {"message": TEXT}. Fails with it.
+// Payload: {"message": TEXT, "times": N}. Fails with the message: the first N times, or always.
 Task<void> fail(Job job) {
-  const std::string message = read_payload(job, {"message"}, [](const Fields& fields) {
-    return fields.text("message").value_or("failed as asked for");
+  std::string message;
+  std::optional<int64_t> times;
+  read_payload(job, {"message", "times"}, [&](const Fields& fields) {
+    message = fields.text("message").value_or("failed as asked for");
+    times = fields.integer("times", 0, limits::kAttemptsMax);
+    return true;
   });
-  throw std::runtime_error(message);
+  if (!times || job.failures() < *times) throw std::runtime_error(message);
   co_return;
 }
 

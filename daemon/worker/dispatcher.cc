@@ -141,6 +141,9 @@ void Dispatcher::conclude(const Settlement& settlement, const Status& answer) {
       if (settlement.state == v1::JOB_STATE_SUCCEEDED) ++stats_.succeeded;
       if (settlement.state == v1::JOB_STATE_DEAD) ++stats_.dead;
       if (settlement.state == v1::JOB_STATE_CANCELLED) ++stats_.cancelled;
+      if (settlement.state == v1::JOB_STATE_SCHEDULED) {
+        ++(settlement.snoozed ? stats_.snoozed : stats_.retried);
+      }
       return;
     case StatusCode::kNotFound:  // it was removed: nobody waits for the answer
       --resident_;

@@ -23,9 +23,11 @@ struct DispatcherOptions {
 
 struct DispatcherStats {
   uint64_t taken = 0;
-  uint64_t succeeded = 0;  // and accepted by the store, like the next three
+  uint64_t succeeded = 0;  // and accepted by the store, like the next five
   uint64_t dead = 0;
   uint64_t cancelled = 0;
+  uint64_t retried = 0;  // failures that another attempt follows
+  uint64_t snoozed = 0;
   uint64_t released = 0;
   uint64_t stale = 0;  // refused by the store: the job is another's now
 };

@@ -17,6 +17,7 @@ const std::string& Job::id() const { return context_->token().job_id; }
 const std::string& Job::type() const { return context_->record().spec().type(); }
 const std::string& Job::queue() const { return context_->record().spec().queue(); }
 uint64_t Job::attempt() const { return context_->token().attempt; }
+uint32_t Job::failures() const { return context_->record().failures(); }
 const google::protobuf::Map<std::string, std::string>& Job::metadata() const {
   return context_->record().spec().metadata();
 }

@@ -19,6 +19,8 @@
 #include <weft/runtime/task.h>
 #include <weft/runtime/task_group.h>
 #include <weft/worker/permanent.h>
+#include <weft/worker/snooze.h>
+#include <weft/worker/transient.h>
 
 namespace weft {
 
@@ -52,6 +54,9 @@ class Job {
   const std::string& type() const;
   const std::string& queue() const;
   uint64_t attempt() const;
+  // Attempts before this one that failed, since the submission or the last retry by hand. Snoozes,
+  // crashes and hand-backs rise attempt() alone.
+  uint32_t failures() const;
   const google::protobuf::Map<std::string, std::string>& metadata() const;
   const std::string& payload() const;
   // T: std::string, nlohmann::json or a protobuf message (wire form). Errors: throws Permanent with

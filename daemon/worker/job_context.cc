@@ -1,17 +1,50 @@
 // An attempt's slot, inbox and progress.
+#include <algorithm>
+
 #include <weft/base/limits.h>
 #include <weft/worker/job_context.h>
 
 namespace weft::internal {
+namespace {
+
+constexpr std::chrono::milliseconds kLongest = std::chrono::hours(24 * 366);
+
+}  // namespace
 
 JobContext::JobContext(JobHost& host, v1::Job record, Token token,
                        std::shared_ptr<Executor::Lane> lane)
-    : host_(host), record_(std::move(record)), token_(std::move(token)), lane_(std::move(lane)) {
+    : host_(host),
+      record_(std::move(record)),
+      token_(std::move(token)),
+      taken_ns_(EventLoop::current()->now_ns()),
+      lane_(std::move(lane)) {
   producer_.emplace(host_.hub, record_, token_, scope_);
   sends_stored = record_.last_send() > 0;
 }
 
 JobContext::~JobContext() { end(); }
+
+// Two times of the store's clock, and how long ago the first of them was: the clock of this machine
+// may be another.
+std::chrono::nanoseconds JobContext::left_until(const google::protobuf::Timestamp& time) const {
+  const auto& start = record_.start_time();
+  // In milliseconds first: a time of the year 9999 is too far to be counted in nanoseconds.
+  const std::chrono::milliseconds ms((time.seconds() - start.seconds()) * 1000);
+  const int64_t part_ns = int64_t{time.nanos()} - start.nanos();
+  const int64_t passed_ns = EventLoop::current()->exact_now_ns() - taken_ns_;
+  return std::chrono::nanoseconds(std::min(ms, kLongest)) +
+         std::chrono::nanoseconds(part_ns - passed_ns);
+}
+
+std::optional<std::chrono::nanoseconds> JobContext::total_left() const {
+  if (!record_.has_deadline_time()) return std::nullopt;
+  return left_until(record_.deadline_time());
+}
+
+std::optional<std::chrono::nanoseconds> JobContext::start_left() const {
+  if (!record_.spec().has_expire_at()) return std::nullopt;
+  return left_until(record_.spec().expire_at());
+}
 
 void JobContext::end() {
   if (!producer_) return;

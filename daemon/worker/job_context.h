@@ -1,6 +1,7 @@
 // JobContext: all that belongs to one attempt while it runs. Private to daemon/worker.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -63,6 +64,10 @@ class JobContext : public ListNode<JobContext> {
 
   const v1::Job& record() const { return record_; }
   const Token& token() const { return token_; }
+  // Until its total timeout is over, and until it may not start any more; by the store's clock, as
+  // far as this process can tell. Empty: never.
+  std::optional<std::chrono::nanoseconds> total_left() const;
+  std::optional<std::chrono::nanoseconds> start_left() const;
   CancelScope& scope() { return scope_; }
   JobHost& host() { return host_; }
   Executor::Lane& lane() { return *lane_; }
@@ -115,6 +120,7 @@ class JobContext : public ListNode<JobContext> {
   TaskGroup* group = nullptr;  // of the handler and its children, until all of them are joined
 
  private:
+  std::chrono::nanoseconds left_until(const google::protobuf::Timestamp& time) const;
   bool stands_for_a_task(Beside beside) const;
   void take_what_follows();
   void give_slot_back();
@@ -123,6 +129,7 @@ class JobContext : public ListNode<JobContext> {
   JobHost& host_;
   const v1::Job record_;
   const Token token_;
+  const int64_t taken_ns_;  // when its start_time was told
   const std::shared_ptr<Executor::Lane> lane_;
   CancelScope scope_;
   std::optional<Producer> producer_;

@@ -4,10 +4,10 @@
 #include <chrono>
 #include <cstdio>
 #include <exception>
+#include <optional>
 #include <string>
 
 #include <weft/base/limits.h>
-#include <weft/base/utf8.h>
 #include <weft/runtime/sleep.h>
 #include <weft/runtime/task_group.h>
 #include <weft/worker/job_run.h>
@@ -19,13 +19,6 @@ using internal::JobContext;
 using ContextPtr = std::shared_ptr<JobContext>;
 
 constexpr std::chrono::milliseconds kRetry(200);
-
-v1::Outcome failure(std::string code, std::string_view message) {
-  v1::Outcome outcome;
-  outcome.set_error_code(std::move(code));
-  outcome.set_error_message(clean_utf8(message, limits::kErrorMessageBytes));
-  return outcome;
-}
 
 std::chrono::nanoseconds timeout_of(const v1::JobSpec& spec) {
   const auto& timeout = spec.attempt_timeout();
@@ -50,9 +43,14 @@ Task<void> load_sends(JobContext& context) {
 Task<void> execute(ContextPtr context, const Handler* handler) {
   CancelScope& scope = context->scope();
   if (scope.cancelled()) throw Cancelled(scope.reason());
+  std::optional<std::chrono::nanoseconds> total_left = context->total_left();
+  if (total_left) scope.set_deadline_after(*total_left);
   co_await context->wait_to_start();
   const std::chrono::nanoseconds timeout = timeout_of(context->record().spec());
-  if (timeout.count() > 0) scope.set_deadline_after(timeout);
+  if (total_left) total_left = context->total_left();
+  if (timeout.count() > 0 && (!total_left || timeout < *total_left)) {
+    scope.set_deadline_after(timeout);
+  }
   if (context->sends_stored) co_await load_sends(*context);
   std::exception_ptr error;
   // Tasks that are still to be joined may take one more step, and start others in it.
@@ -74,7 +72,29 @@ Task<void> execute(ContextPtr context, const Handler* handler) {
   if (error) std::rethrow_exception(error);
 }
 
-AttemptEnd end_of_cancelled(JobContext& context) {
+std::string seconds_text(std::chrono::nanoseconds duration) {
+  char text[32];
+  std::snprintf(text, sizeof(text), "%g s", std::chrono::duration<double>(duration).count());
+  return text;
+}
+
+AttemptEnd end_of_deadline(JobContext& context, const RetryPolicy& policy, Random& random) {
+  const v1::JobSpec& spec = context.record().spec();
+  if (const auto left = context.total_left(); left && left->count() <= 0) {
+    const auto& total = spec.total_timeout();
+    return AttemptEnd(
+        v1::JOB_STATE_DEAD,
+        failure("deadline", "the job was not done within its total timeout of " +
+                                seconds_text(std::chrono::seconds(total.seconds()) +
+                                             std::chrono::nanoseconds(total.nanos()))));
+  }
+  return end_of_failure(context, policy,
+                        failure("deadline", "the attempt ran longer than its timeout of " +
+                                                seconds_text(timeout_of(spec))),
+                        std::chrono::milliseconds(0), random);
+}
+
+AttemptEnd end_of_cancelled(JobContext& context, const RetryPolicy& policy, Random& random) {
   switch (context.scope().own_reason()) {
     case CancelReason::kShutdown:
       return AttemptEnd(AttemptEnd::Verb::kRelease);
@@ -84,14 +104,8 @@ AttemptEnd end_of_cancelled(JobContext& context) {
       return AttemptEnd(
           v1::JOB_STATE_CANCELLED,
           failure("cancelled", "no consumer was attached for as long as the stream policy allows"));
-    case CancelReason::kDeadline: {
-      const std::chrono::duration<double> timeout = timeout_of(context.record().spec());
-      char text[32];
-      std::snprintf(text, sizeof(text), "%g", timeout.count());
-      return AttemptEnd(v1::JOB_STATE_DEAD,
-                        failure("deadline", "the attempt ran longer than its timeout of " +
-                                                std::string(text) + " s"));
-    }
+    case CancelReason::kDeadline:
+      return end_of_deadline(context, policy, random);
     default:
       return AttemptEnd(v1::JOB_STATE_CANCELLED, failure("cancelled", context.cancel_reason.empty()
                                                                           ? "cancelled on request"
@@ -113,19 +127,30 @@ AttemptEnd end_of_returned(JobContext& context) {
   return AttemptEnd(v1::JOB_STATE_SUCCEEDED, std::move(outcome));
 }
 
-v1::Outcome failure_of(const std::exception_ptr& thrown) {
+AttemptEnd end_of_thrown(JobContext& context, const RetryPolicy& policy,
+                         const std::exception_ptr& thrown, Random& random) {
+  v1::Outcome failed;
+  std::chrono::milliseconds retry_after(0);
   try {
     std::rethrow_exception(thrown);
-  } catch (const Cancelled& cancelled) {
-    return failure("handler_error", "the handler threw a cancellation nobody asked for (" +
-                                        std::string(to_string(cancelled.reason())) + ")");
+  } catch (const Snooze& snooze) {
+    return end_of_snooze(context, policy, snooze.duration(), random);
   } catch (const Permanent& error) {
-    return failure(error.code(), error.what());
+    spdlog::info("job {} ({}): {}: {}", context.token().job_id, context.record().spec().type(),
+                 error.code(), error.what());
+    return AttemptEnd(v1::JOB_STATE_DEAD, failure(error.code(), error.what()));
+  } catch (const Transient& error) {
+    failed = failure(error.code(), error.what());
+    retry_after = error.retry_after();
+  } catch (const Cancelled& cancelled) {
+    failed = failure("handler_error", "the handler threw a cancellation nobody asked for (" +
+                                          std::string(to_string(cancelled.reason())) + ")");
   } catch (const std::exception& error) {
-    return failure("handler_error", error.what());
+    failed = failure("handler_error", error.what());
   } catch (...) {
-    return failure("handler_error", "the handler threw something that is not a std::exception");
+    failed = failure("handler_error", "the handler threw something that is not a std::exception");
   }
+  return end_of_failure(context, policy, std::move(failed), retry_after, random);
 }
 
 }  // namespace
@@ -147,7 +172,8 @@ Task<AttemptRun> run_attempt(ContextPtr context, const RegisteredHandler* handle
   co_return run;
 }
 
-AttemptEnd end_of(JobContext& context, const RegisteredHandler* handler, const AttemptRun& run) {
+AttemptEnd end_of(JobContext& context, const RegisteredHandler* handler, const AttemptRun& run,
+                  Random& random) {
   if (handler == nullptr) {
     return AttemptEnd(
         v1::JOB_STATE_DEAD,
@@ -168,11 +194,9 @@ AttemptEnd end_of(JobContext& context, const RegisteredHandler* handler, const A
   if (!stream.ok()) {
     return AttemptEnd(v1::JOB_STATE_DEAD, failure("store_error", from_absl(stream.message())));
   }
-  if (context.scope().cancel_called()) return end_of_cancelled(context);
-  v1::Outcome failed = failure_of(run.thrown);
-  spdlog::info("job {} ({}): {}: {}", context.token().job_id, context.record().spec().type(),
-               failed.error_code(), failed.error_message());
-  return AttemptEnd(v1::JOB_STATE_DEAD, std::move(failed));
+  const RetryPolicy& policy = handler->options.retry;
+  if (context.scope().cancel_called()) return end_of_cancelled(context, policy, random);
+  return end_of_thrown(context, policy, run.thrown, random);
 }
 
 }  // namespace weft

@@ -6,27 +6,11 @@
 
 #include <weft/base/status.h>
 #include <weft/runtime/task.h>
-#include <weft/v1/job.pb.h>
+#include <weft/worker/attempt_end.h>
 #include <weft/worker/job_context.h>
 #include <weft/worker/registry.h>
 
 namespace weft {
-
-// How an attempt ended, and what the store is to be told.
-class AttemptEnd {
- public:
-  enum class Verb {
-    kSettle,   // with state and outcome
-    kRelease,  // hand it back: it counts as nothing
-    kDrop,     // the job is another's now
-  };
-  explicit AttemptEnd(Verb what) : verb(what) {}
-  AttemptEnd(v1::JobState end_state, v1::Outcome end_outcome)
-      : verb(Verb::kSettle), state(end_state), outcome(std::move(end_outcome)) {}
-  Verb verb;
-  v1::JobState state = v1::JOB_STATE_UNSPECIFIED;
-  v1::Outcome outcome;
-};
 
 // What an attempt's tasks keep until its end: small, for a million of them may wait.
 struct AttemptRun {
@@ -45,13 +29,17 @@ Task<AttemptRun> run_attempt(std::shared_ptr<internal::JobContext> context,
 //   returned                          → SUCCEEDED, also after a cancel request
 //   cancelled: UserRequest            → CANCELLED;  ConsumerGone → CANCELLED
 //   cancelled: Shutdown               → handed back
-//   its attempt timeout has passed    → DEAD with the code "deadline"
+//   its attempt timeout has passed    → a failure with the code "deadline"
+//   its total timeout has passed      → DEAD with the code "deadline"
 //   the store refuses its chunks      → nothing is told if the job is another's now, else handed
 //                                       back
 //   its stream can hold no more       → DEAD
-//   threw, no cancel asked for        → DEAD
-// Of several cancellations the first counts.
+//   threw Permanent, or returned too much → DEAD
+//   threw Snooze                      → as end_of_snooze()
+//   threw something else              → a failure
+// A failure ends as end_of_failure() says, by the job's policy. Of several cancellations the first
+// counts, and what is thrown after one does not.
 AttemptEnd end_of(internal::JobContext& context, const RegisteredHandler* handler,
-                  const AttemptRun& run);
+                  const AttemptRun& run, Random& random);
 
 }  // namespace weft

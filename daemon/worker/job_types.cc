@@ -15,6 +15,8 @@ void add(TypeMetrics& sum, const JobType& type) {
   sum.succeeded += type.counts.succeeded;
   sum.dead += type.counts.dead;
   sum.cancelled += type.counts.cancelled;
+  sum.retried += type.counts.retried;
+  sum.snoozed += type.counts.snoozed;
   sum.released += type.counts.released;
   sum.lease_lost += type.counts.lease_lost;
   sum.running += type.kind.gate.inside();
@@ -40,9 +42,9 @@ JobType& JobTypes::of(std::string_view type) {
   return found == by_name_.end() ? unknown_ : *found->second;
 }
 
-void JobTypes::on_start(JobType& type, int64_t waited_ns) {
+void JobTypes::on_start(JobType& type, std::optional<int64_t> waited_ns) {
   ++type.counts.started;
-  wait_.add_ns(waited_ns);
+  if (waited_ns) wait_.add_ns(*waited_ns);
 }
 
 void JobTypes::on_end(JobType& type, const AttemptEnd& end, std::optional<int64_t> ran_ns) {
@@ -58,6 +60,9 @@ void JobTypes::on_end(JobType& type, const AttemptEnd& end, std::optional<int64_
       if (end.state == v1::JOB_STATE_SUCCEEDED) ++type.counts.succeeded;
       if (end.state == v1::JOB_STATE_DEAD) ++type.counts.dead;
       if (end.state == v1::JOB_STATE_CANCELLED) ++type.counts.cancelled;
+      if (end.state == v1::JOB_STATE_SCHEDULED) {
+        ++(end.snoozed ? type.counts.snoozed : type.counts.retried);
+      }
       return;
   }
 }

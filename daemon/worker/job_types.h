@@ -59,7 +59,8 @@ class JobTypes {
   // Only those with a limit of their own.
   const std::vector<JobType*>& limited() const { return limited_; }
 
-  void on_start(JobType& type, int64_t waited_ns);
+  // `waited_ns` empty: it is not its first attempt.
+  void on_start(JobType& type, std::optional<int64_t> waited_ns);
   // `ran_ns` empty: it never started.
   void on_end(JobType& type, const AttemptEnd& end, std::optional<int64_t> ran_ns);
   WorkerMetrics read() const;

@@ -65,6 +65,7 @@ class PlainJob {
   const std::string& type() const { return state_->job().spec().type(); }
   const std::string& queue() const { return state_->job().spec().queue(); }
   uint64_t attempt() const { return state_->job().attempt(); }
+  uint32_t failures() const { return state_->job().failures(); }  // as Job::failures
   const google::protobuf::Map<std::string, std::string>& metadata() const {
     return state_->job().spec().metadata();
   }

@@ -7,8 +7,10 @@ namespace weft {
 
 void Registry::add(std::string type, Handler handler, HandlerOptions options) {
   WEFT_CHECK(check_job_type("type", type).ok(), "a job type matches [A-Za-z0-9._-]{1,64}");
+  WEFT_CHECK(check_retry_policy(options.retry).ok(),
+             "pauses are 1 ms to 30 days, attempts 1 to 100, a factor 1 to 10, jitter 0 to 1");
   std::string key = type;
-  RegisteredHandler registered(std::move(type), std::move(handler), options);
+  RegisteredHandler registered(std::move(type), std::move(handler), std::move(options));
   const bool added = handlers_.emplace(std::move(key), std::move(registered)).second;
   WEFT_CHECK(added, "a job type has one handler");
 }

@@ -4,6 +4,7 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -14,6 +15,7 @@
 #include <weft/worker/job_context.h>
 #include <weft/worker/job_run.h>
 #include <weft/worker/job_types.h>
+#include <weft/worker/promoter.h>
 #include <weft/worker/worker_engine.h>
 
 namespace weft {
@@ -30,6 +32,8 @@ class WorkerEngine::Impl final : public JobStarter, public internal::JobObserver
       : store_(store),
         hub_(hub),
         options_(std::move(options)),
+        promoter_(store, store.shared()),
+        random_(options_.random),
         job_types_(store.shared() ? registry.types() : std::vector<std::string>()),
         types_(registry),
         dispatcher_(store, *this, options_.concurrency,
@@ -43,6 +47,7 @@ class WorkerEngine::Impl final : public JobStarter, public internal::JobObserver
   WorkerStats stats() const;
   WorkerMetrics metrics() const { return types_.read(); }
   void on_work() { dispatcher_.on_work(); }
+  Promoter& promoter() { return promoter_; }
   void on_cancel_requested(const std::string& job_id, const std::string& reason);
   void on_finished(const v1::Job& job) { hub_.on_finished(job); }
   void on_send(const std::string& job_id, uint64_t number, const std::string& value);
@@ -79,6 +84,8 @@ class WorkerEngine::Impl final : public JobStarter, public internal::JobObserver
   Store& store_;
   StreamHub& hub_;
   const WorkerOptions options_;
+  Promoter promoter_;
+  Random random_;
   const std::vector<std::string> job_types_;  // of a shared store only these are taken
   JobTypes types_;
   LimitedKind suspects_{1};  // a second one at its side could be blamed for its deaths
@@ -99,6 +106,16 @@ class WorkerEngine::Impl final : public JobStarter, public internal::JobObserver
 };
 
 namespace {
+
+// Of a first attempt: since it could have started. The time before a later one is not a wait.
+std::optional<int64_t> waited_ns(const v1::Job& job, int64_t wall_ns) {
+  if (job.attempt() != 1) return std::nullopt;
+  const auto to_ns = [](const auto& time) { return time.seconds() * 1'000'000'000 + time.nanos(); };
+  int64_t due_ns = to_ns(job.submit_time());
+  if (job.spec().has_delay()) due_ns += to_ns(job.spec().delay());
+  if (job.spec().has_run_at()) due_ns = std::max(due_ns, to_ns(job.spec().run_at()));
+  return std::max<int64_t>(0, wall_ns - due_ns);
+}
 
 // "job ID (type)" for the running task, put together only when somebody asks: a million parked jobs
 // have no room for a copy each.
@@ -147,6 +164,7 @@ Task<void> WorkerEngine::Impl::run() {
 void WorkerEngine::Impl::start(v1::Job job) {
   Token token(job.spec().id(), job.attempt(), dispatcher_.worker());
   std::shared_ptr<Executor::Lane> lane = lane_of(job.spec().queue());
+  job.clear_errors();  // of earlier attempts: for people, who ask the store
   auto context =
       std::make_shared<JobContext>(host_, std::move(job), std::move(token), std::move(lane));
   context->type = &types_.of(context->record().spec().type());
@@ -216,7 +234,7 @@ Task<void> WorkerEngine::Impl::attempt(std::shared_ptr<JobContext> context) {
 
 void WorkerEngine::Impl::conclude(JobContext& context, const AttemptRun& run) {
   const bool ours = context.token().worker == dispatcher_.worker();
-  AttemptEnd end = ours ? end_of(context, context.type->handler, run)
+  AttemptEnd end = ours ? end_of(context, context.type->handler, run, random_)
                         : AttemptEnd(AttemptEnd::Verb::kDrop);  // it went with the lease
   const uint64_t last_sequence = context.producer()->settled_sequence();
   context.end();
@@ -228,6 +246,8 @@ void WorkerEngine::Impl::conclude(JobContext& context, const AttemptRun& run) {
   switch (end.verb) {
     case AttemptEnd::Verb::kSettle: {
       Settlement settlement(context.token(), end.state, std::move(end.outcome), last_sequence);
+      settlement.pause = end.pause;
+      settlement.snoozed = end.snoozed;
       settlement.progress = context.progress();  // the last one may not have been saved
       dispatcher_.settle(std::move(settlement));
       break;
@@ -363,9 +383,7 @@ void WorkerEngine::Impl::on_lease_lost(Incarnation next) {
 void WorkerEngine::Impl::on_start(JobContext& context) {
   EventLoop* loop = EventLoop::current();
   context.started_ns = loop->exact_now_ns();
-  const auto& submitted = context.record().submit_time();
-  const int64_t submitted_ns = submitted.seconds() * 1'000'000'000 + submitted.nanos();
-  types_.on_start(*context.type, std::max<int64_t>(0, loop->wall_ns() - submitted_ns));
+  types_.on_start(*context.type, waited_ns(context.record(), loop->wall_ns()));
 }
 
 void WorkerEngine::Impl::on_progress(JobContext& context) {
@@ -427,6 +445,8 @@ WorkerStats WorkerEngine::Impl::stats() const {
   stats.succeeded = counts.succeeded;
   stats.dead = counts.dead;
   stats.cancelled = counts.cancelled;
+  stats.retried = counts.retried;
+  stats.snoozed = counts.snoozed;
   stats.released = counts.released;
   stats.lease_lost = counts.stale;
   stats.resident = dispatcher_.resident();
@@ -456,7 +476,12 @@ WorkerStats WorkerEngine::stats() const { return impl().stats(); }
 WorkerMetrics WorkerEngine::metrics() const { return impl().metrics(); }
 Incarnation WorkerEngine::incarnation() const { return impl().incarnation(); }
 
+Task<void> WorkerEngine::promote() { return impl().promoter().run(); }
+
 void WorkerEngine::on_work() { impl().on_work(); }
+void WorkerEngine::on_scheduled(std::chrono::milliseconds in) {
+  impl().promoter().on_scheduled(in);
+}
 void WorkerEngine::on_cancel_requested(const std::string& job_id, const std::string& reason) {
   impl().on_cancel_requested(job_id, reason);
 }

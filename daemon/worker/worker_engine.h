@@ -7,6 +7,7 @@
 #include <string>
 
 #include <weft/base/limits.h>
+#include <weft/base/random.h>
 #include <weft/runtime/executor.h>
 #include <weft/runtime/loop_affinity.h>
 #include <weft/runtime/task.h>
@@ -23,6 +24,7 @@ struct WorkerOptions {
   size_t concurrency = limits::kConcurrency;           // slots: jobs that run and are not parked
   size_t max_resident = limits::kResidentJobs;         // jobs held at all, parked ones included
   size_t max_resident_bytes = limits::kResidentBytes;  // and their payloads
+  Random random = Random::from_system();               // of the jitter of pauses
 };
 
 struct WorkerStats {
@@ -30,6 +32,8 @@ struct WorkerStats {
   uint64_t succeeded = 0;
   uint64_t dead = 0;
   uint64_t cancelled = 0;
+  uint64_t retried = 0;
+  uint64_t snoozed = 0;
   uint64_t released = 0;        // handed back at shutdown
   uint64_t lease_lost = 0;      // attempts that ended with nothing to settle
   size_t resident = 0;          // jobs held now
@@ -58,12 +62,16 @@ class WorkerEngine final : public StoreListener {
   // A second call can shorten the grace.
   void drain(std::chrono::nanoseconds grace);
   WorkerStats stats() const;
+  // Queues jobs whose time has come, as Promoter::run(). Also without run(): any process may.
+  // Cancellation: how it ends.
+  Task<void> promote();
   // Of this process start, until a lease was lost: then another one each time.
   Incarnation incarnation() const;
   // Copies what was counted by type: for a page that is read now and then.
   WorkerMetrics metrics() const;
 
   void on_work() override;
+  void on_scheduled(std::chrono::milliseconds in) override;
   void on_cancel_requested(const std::string& job_id, const std::string& reason) override;
   void on_finished(const v1::Job& job) override;
   void on_send(const std::string& job_id, uint64_t number, const std::string& value) override;

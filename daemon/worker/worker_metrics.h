@@ -17,6 +17,8 @@ struct TypeMetrics {
   uint64_t succeeded = 0;
   uint64_t dead = 0;
   uint64_t cancelled = 0;
+  uint64_t retried = 0;     // failed, and another attempt follows
+  uint64_t snoozed = 0;     // put itself off
   uint64_t released = 0;    // handed back
   uint64_t lease_lost = 0;  // nothing was told, the job is another's
   size_t running = 0;       // now, parked ones included
@@ -25,7 +27,7 @@ struct TypeMetrics {
 
 // Limits: limits::kMetricTypes types and "other".
 struct WorkerMetrics {
-  Histogram wait;  // from submission to the start of each attempt
+  Histogram wait;  // from when a job was due to the start of its first attempt
   Histogram run;   // from the start of an attempt to its end
   std::vector<TypeMetrics> types;
 };

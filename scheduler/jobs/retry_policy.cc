@@ -27,6 +27,9 @@ milliseconds bounded(double pause_ms) {
       static_cast<int64_t>(std::min(pause_ms, 2 * static_cast<double>(kPauseMsMax))));
 }
 
+// In [0, 1).
+double unit(uint64_t random) { return std::ldexp(static_cast<double>(random >> 11), -53); }
+
 Status check_pause(const char* field, milliseconds pause) {
   if (pause.count() >= 1 && pause.count() <= kPauseMsMax) return absl::OkStatus();
   return field_error(field, std::string(field) + " of " + std::to_string(pause.count()) +
@@ -96,14 +99,19 @@ milliseconds longest_pause(const RetryPolicy& policy) {
 }
 
 milliseconds with_jitter(milliseconds pause, double jitter, uint64_t random) {
-  const double unit = std::ldexp(static_cast<double>(random >> 11), -53);  // in [0, 1)
-  return bounded(std::round(static_cast<double>(pause.count()) * (1 + jitter * (2 * unit - 1))));
+  const double part = 1 + jitter * (2 * unit(random) - 1);
+  return bounded(std::round(static_cast<double>(pause.count()) * part));
 }
 
 std::optional<milliseconds> decide_retry(const RetryPolicy& policy, uint32_t failures,
-                                         uint64_t random) {
+                                         uint64_t random, milliseconds at_least) {
   if (failures >= policy.max_attempts) return std::nullopt;
-  return with_jitter(backoff_pause(policy.backoff, failures), policy.jitter, random);
+  const milliseconds pause =
+      with_jitter(backoff_pause(policy.backoff, failures), policy.jitter, random);
+  const milliseconds asked = std::min(at_least, longest_pause(policy));
+  if (pause >= asked) return pause;
+  // Whoever asks for a pause asks many jobs for the same one.
+  return bounded(static_cast<double>(asked.count()) * (1 + policy.jitter * unit(random)));
 }
 
 }  // namespace weft

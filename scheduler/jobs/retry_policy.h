@@ -57,8 +57,10 @@ std::chrono::milliseconds with_jitter(std::chrono::milliseconds pause, double ji
                                       uint64_t random);
 
 // What follows the failure that is the `failures`th: another attempt after this pause, or nothing:
-// the job is dead.
+// the job is dead. The pause is no shorter than `at_least`, as far as the policy's longest pause
+// goes.
 std::optional<std::chrono::milliseconds> decide_retry(const RetryPolicy& policy, uint32_t failures,
-                                                      uint64_t random);
+                                                      uint64_t random,
+                                                      std::chrono::milliseconds at_least = {});
 
 }  // namespace weft

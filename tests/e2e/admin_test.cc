@@ -22,6 +22,7 @@ class Admin : public ::testing::Test {
   // Submits and waits for the end.
   std::string ended(const std::string& type, const std::string& payload,
                     std::vector<std::string> more = {}) {
+    more.insert(more.end(), {"--max-attempts", "1"});
     const std::string id = daemon_.submit(type, payload, std::move(more));
     daemon_.weft({"result", id});
     return id;
@@ -139,7 +140,8 @@ TEST_F(Admin, RetentionOfNothingLeavesNothing) {
 }
 
 TEST_F(Admin, AnAttemptThatTakesTooLongFails) {
-  const Ended late = daemon_.weft({"run", "sleep", "-p", R"({"ms":600000})", "--timeout", "0.2"});
+  const Ended late = daemon_.weft(
+      {"run", "sleep", "-p", R"({"ms":600000})", "--timeout", "0.2", "--max-attempts", "1"});
   EXPECT_EQ(late.exit_code, 10);
   EXPECT_THAT(late.err, HasSubstr("deadline"));
 }

@@ -68,7 +68,8 @@ TEST_F(Commands, RunPrintsEachChunkAsALineAndExitsWithTheOutcome) {
 }
 
 TEST_F(Commands, AJobThatFailsExitsWith10AndSaysWhy) {
-  const Ended ended = daemon_.weft({"run", "fail", "--payload", R"({"message":"no ink"})"});
+  const Ended ended =
+      daemon_.weft({"run", "fail", "--payload", R"({"message":"no ink"})", "--max-attempts", "1"});
   EXPECT_EQ(ended.exit_code, 10);
   EXPECT_THAT(ended.out, IsEmpty());
   EXPECT_THAT(ended.err, HasSubstr("is dead"));

@@ -69,8 +69,8 @@ TEST_F(Exec, PrintsWhatTheCommandPrintsAndEndsAsItEnds) {
   EXPECT_TRUE(seq.out.ends_with("\n199999\n200000\n"));
   std::printf("figure: exec, lines of seq through weft run: %.0f a second\n", 200'000 / took);
 
-  const Ended failed =
-      daemon.weft({"run", "exec", "-p", command({"sh", "-c", "echo no ink >&2; exit 7"})});
+  const Ended failed = daemon.weft({"run", "exec", "--max-attempts", "1", "-p",
+                                    command({"sh", "-c", "echo no ink >&2; exit 7"})});
   EXPECT_EQ(failed.exit_code, 10);
   EXPECT_THAT(failed.err, HasSubstr("ended with exit status 7: no ink"));
   const Ended refused = daemon.weft({"run", "exec", "-p", command({"rm", "-rf", "/"})});

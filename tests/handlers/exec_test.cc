@@ -62,7 +62,7 @@ Task<Read> run(std::string payload) {
     auto reader = co_await bed.attach(id, UINT64_MAX);
     got = co_await read(*reader);
   };
-  co_await with_bed({}, with_exec(), body);
+  co_await with_bed({.max_attempts = 1}, with_exec(), body);
   EXPECT_FALSE(has_children());
   co_return got;
 }
@@ -162,7 +162,7 @@ REAL_TIME_TEST(Exec, SendsAreLinesAndAnEmptyOneClosesTheInput) {
     EXPECT_THAT(end.chunks, IsEmpty());
     EXPECT_EQ(end.finished->state(), v1::JOB_STATE_SUCCEEDED);
   };
-  co_await with_bed({}, with_exec(), body);
+  co_await with_bed({.max_attempts = 1}, with_exec(), body);
   EXPECT_FALSE(has_children());
 }
 
@@ -187,7 +187,7 @@ REAL_TIME_TEST(Exec, ACommandThatDoesNotReadHoldsItsSenders) {
     const Read end = co_await read(*reader);
     EXPECT_EQ(end.finished->state(), v1::JOB_STATE_CANCELLED);
   };
-  co_await with_bed({}, with_exec(), body);
+  co_await with_bed({.max_attempts = 1}, with_exec(), body);
 }
 
 REAL_TIME_TEST(Exec, CancelEndsTheWholeGroup) {
@@ -204,7 +204,7 @@ REAL_TIME_TEST(Exec, CancelEndsTheWholeGroup) {
     EXPECT_TRUE(gone);
     EXPECT_FALSE(has_children());
   };
-  co_await with_bed({}, with_exec(), body);
+  co_await with_bed({.max_attempts = 1}, with_exec(), body);
 }
 
 REAL_TIME_TEST(Exec, CancelKillsACommandThatIgnoresSigtermAndItsChildren) {
@@ -221,7 +221,7 @@ REAL_TIME_TEST(Exec, CancelKillsACommandThatIgnoresSigtermAndItsChildren) {
     EXPECT_TRUE(gone);
     EXPECT_FALSE(has_children());
   };
-  co_await with_bed({}, with_exec(), body);
+  co_await with_bed({.max_attempts = 1}, with_exec(), body);
 }
 
 // Until the command has ended by itself, or was killed long after that could have been.
@@ -253,7 +253,7 @@ REAL_TIME_TEST(Exec, ACancelledCommandMayPrintMuchBeforeItEnds) {
       const auto finished = co_await bed.finished(id);
       EXPECT_EQ(finished.state(), v1::JOB_STATE_CANCELLED);
     };
-    co_await with_bed({}, with_exec(kLongGraceMs), body);
+    co_await with_bed({.max_attempts = 1}, with_exec(kLongGraceMs), body);
     EXPECT_TRUE(words.said()) << to;
   }
 }
@@ -274,7 +274,7 @@ REAL_TIME_TEST(Exec, ACommandOutOfTimeMayPrintMuchBeforeItEnds) {
     EXPECT_GT(got.chunks.size(), limits::kWindowChunks);  // what was there before is not lost
     EXPECT_EQ(got.finished->outcome().error_code(), "timeout");
   };
-  co_await with_bed({}, with_exec(kLongGraceMs), body);
+  co_await with_bed({.max_attempts = 1}, with_exec(kLongGraceMs), body);
 }
 
 REAL_TIME_TEST(Exec, CancelReachesACommandThatIsBlockedInAWrite) {
@@ -291,7 +291,7 @@ REAL_TIME_TEST(Exec, CancelReachesACommandThatIsBlockedInAWrite) {
     EXPECT_EQ(finished.state(), v1::JOB_STATE_CANCELLED);
     EXPECT_FALSE(has_children());
   };
-  co_await with_bed({}, with_exec(), body);
+  co_await with_bed({.max_attempts = 1}, with_exec(), body);
 }
 
 REAL_TIME_TEST(Exec, TimeoutStopsTheCommand) {
@@ -336,7 +336,7 @@ REAL_TIME_TEST(Exec, NoMoreCommandsRunAtOnceThanAllowed) {
     for (size_t i = 1; i <= kCommands; ++i) co_await bed.send(ids[i], "");
     for (size_t i = 1; i <= kCommands; ++i) co_await bed.finished(ids[i]);
   };
-  co_await with_bed({}, with_exec(), body);
+  co_await with_bed({.max_attempts = 1}, with_exec(), body);
   EXPECT_FALSE(has_children());
 }
 
@@ -406,7 +406,7 @@ Task<void> spins(std::string payload, v1::Finished* finished) {
     const std::string id = co_await bed.submit("spin", payload);
     *finished = co_await bed.finished(id);
   };
-  co_await with_bed({}, with_exec(), body);
+  co_await with_bed({.max_attempts = 1}, with_exec(), body);
 }
 
 int64_t process_cpu_ms() {
@@ -435,7 +435,7 @@ REAL_TIME_TEST(Spin, StopsWhenCancelled) {
     const auto finished = co_await bed.finished(id);
     EXPECT_EQ(finished.state(), v1::JOB_STATE_CANCELLED);
   };
-  co_await with_bed({}, with_exec(), body);
+  co_await with_bed({.max_attempts = 1}, with_exec(), body);
 }
 
 }  // namespace

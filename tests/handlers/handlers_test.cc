@@ -191,6 +191,13 @@ CORO_TEST(Sleep, TakesItsTime) {
   EXPECT_EQ((EventLoop::current()->now_ns() - start_ns) / 1'000'000, 90'000);
 }
 
+CORO_TEST(Fail, FailsAsOftenAsAskedForAndThenSucceeds) {
+  const Read twice = co_await run("fail", R"({"times":2})");
+  EXPECT_EQ(twice.finished->state(), v1::JOB_STATE_SUCCEEDED);
+  const Read once_more = co_await run("fail", R"({"times":3})");
+  EXPECT_EQ(once_more.finished->state(), v1::JOB_STATE_DEAD);
+}
+
 CORO_TEST(Fail, FailsWithItsMessage) {
   const Read got = co_await run("fail", R"({"message":"no luck"})");
   EXPECT_EQ(got.finished->state(), v1::JOB_STATE_DEAD);

@@ -61,7 +61,7 @@ inline Task<void> with_jobs(std::vector<std::string> allowed, handlers::HttpClie
   registry.add("http", make_handler([settings](Job job) {
                  return handlers::http(std::move(job), settings);
                }));
-  co_await with_bed({}, std::move(registry), std::move(body));
+  co_await with_bed({.max_attempts = 1}, std::move(registry), std::move(body));
 }
 
 // Runs one http job, allowed to reach `allowed`, to its end.

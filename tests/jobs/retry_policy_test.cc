@@ -69,6 +69,23 @@ TEST(RetryPolicy, JitterStaysWithinItsPartOfThePause) {
   }
 }
 
+TEST(RetryPolicy, APauseThatIsAskedForIsKeptUpToTheLongestOfThePolicy) {
+  Random random(9);
+  const RetryPolicy policy{.backoff = ExponentialBackoff{.max = seconds(60)}};
+  for (int i = 0; i < 100; ++i) {
+    const auto asked = decide_retry(policy, 1, random.next(), seconds(20));
+    EXPECT_GE(*asked, seconds(20));
+    EXPECT_LE(*asked, seconds(30));
+    const auto too_long = decide_retry(policy, 1, random.next(), hours(5));
+    EXPECT_GE(*too_long, seconds(60));
+    EXPECT_LE(*too_long, seconds(90));
+    const auto shorter = decide_retry(policy, 1, random.next(), milliseconds(1));
+    EXPECT_GE(*shorter, seconds(1));
+    EXPECT_LE(*shorter, seconds(3));
+  }
+  EXPECT_FALSE(decide_retry(policy, 3, 0, seconds(20)).has_value());
+}
+
 TEST(RetryPolicy, NoPauseIsLongerThanTwiceThirtyDaysWhateverIsAskedFor) {
   Random random(8);
   for (const double factor : {1.0, 1.5, 10.0, 1e300, std::numeric_limits<double>::infinity(),

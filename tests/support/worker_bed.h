@@ -20,12 +20,13 @@ namespace weft::testing {
 
 struct BedOptions {
   std::string store_url = "memory:";
-  StreamHubOptions hub;
+  StreamHubOptions hub = {};
   size_t concurrency = limits::kConcurrency;
   size_t max_resident = limits::kResidentJobs;
   size_t max_resident_bytes = limits::kResidentBytes;
   size_t executor_threads = 1;
-  std::unique_ptr<Store> store;  // instead of store_url
+  uint32_t max_attempts = 0;     // of submit(type…)'s jobs; 0: the handler's
+  std::unique_ptr<Store> store = {};  // instead of store_url
 };
 
 class WorkerBed {
@@ -40,7 +41,9 @@ class WorkerBed {
                 .incarnation = {1, 2},
                 .concurrency = options.concurrency,
                 .max_resident = options.max_resident,
-                .max_resident_bytes = options.max_resident_bytes}) {}
+                .max_resident_bytes = options.max_resident_bytes,
+                .random = Random(1)}),
+        max_attempts(options.max_attempts) {}
 
   // Submits and returns the id.
   Task<std::string> submit(std::string type, std::string payload = "",
@@ -50,6 +53,7 @@ class WorkerBed {
     spec.set_queue("default");
     spec.set_payload(payload);
     spec.set_stream_policy(policy);
+    if (max_attempts > 0) spec.mutable_retry()->set_max_attempts(max_attempts);
     co_return co_await submit(std::move(spec));
   }
   Task<std::string> submit(v1::JobSpec spec) {
@@ -95,6 +99,7 @@ class WorkerBed {
   StreamHub hub;
   Executor executor;
   WorkerEngine worker;
+  const uint32_t max_attempts;
 };
 
 // What a reader has read.
@@ -139,6 +144,7 @@ inline Task<void> with_bed(BedOptions options, Registry registry,
   WorkerBed bed(std::move(options), std::move(registry));
   auto outer = [&](TaskGroup& hub_group) -> Task<void> {
     hub_group.start([&bed] { return bed.hub.run(); });
+    hub_group.start([&bed] { return bed.worker.promote(); });
     auto inner = [&](TaskGroup& group) -> Task<void> {
       group.start([&bed] { return bed.worker.run(); });
       co_await body(bed);

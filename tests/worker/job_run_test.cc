@@ -32,7 +32,7 @@ Task<v1::Job> outcome_of(F handler, std::string payload = "") {
     co_await bed.finished(id);
     job = co_await bed.get(id);
   };
-  co_await with_bed({}, std::move(registry), body);
+  co_await with_bed({.max_attempts = 1}, std::move(registry), body);
   co_return job;
 }
 

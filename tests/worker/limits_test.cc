@@ -243,7 +243,7 @@ CORO_TEST(AttemptTimeout, EndsTheJobWithTheCodeDeadline) {
     } clean{cleaned};
     co_await job.sleep(std::chrono::hours(1));
   };
-  limited.registry.add("sleeper", make_handler(sleeper));
+  limited.registry.add("sleeper", make_handler(sleeper), {.retry = {.max_attempts = 1}});
   auto body = [&](WorkerBed& bed) -> Task<void> {
     const int64_t start_ns = EventLoop::current()->exact_now_ns();
     const std::string id = co_await submit_with_timeout(bed, "sleeper", 1500);
@@ -306,7 +306,7 @@ CORO_TEST(Metrics, CountByTypeAndOutcome) {
     if (job.payload() == "bad") throw std::runtime_error("bad");
   };
   limited.registry.add("a", make_handler(handler));
-  limited.registry.add("b", make_handler(handler));
+  limited.registry.add("b", make_handler(handler), {.retry = {.max_attempts = 1}});
   auto body = [&](WorkerBed& bed) -> Task<void> {
     const std::string first = co_await bed.submit("a");
     const std::string second = co_await bed.submit("b", "bad");

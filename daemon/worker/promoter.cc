@@ -14,6 +14,8 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds kPoll(limits::kPromotePollMs);
 constexpr milliseconds kPauseMax = 32 * kPoll;
+// What is due at a time of the wall clock is looked for so often: that clock may have been set.
+constexpr milliseconds kClockPoll = 60 * kPoll;
 // Also the least time between two calls: a yield alone would keep the kernel waiting for many.
 constexpr milliseconds kTick(1);
 
@@ -58,7 +60,7 @@ Task<void> Promoter::run() {
       co_await sleep_for(kTick);
       continue;
     }
-    if (promoted->next_in) look_after(*promoted->next_in);
+    if (promoted->next_in) look_after(std::min(*promoted->next_in, kClockPoll));
     if (shared_) look_after(kPoll);
     co_await due_.wait();
   }

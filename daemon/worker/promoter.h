@@ -16,7 +16,8 @@ namespace weft {
 class Promoter final : private Timer {
  public:
   // `shared`: others put jobs into the store too, and may die before they are due; then it looks
-  // every limits::kPromotePollMs. Else it sleeps until something is due.
+  // every limits::kPromotePollMs. Else it sleeps until something is due, a minute at most while
+  // anything will be.
   Promoter(JobStore& store, bool shared) : store_(store), shared_(shared) {}
   ~Promoter();
   Promoter(const Promoter&) = delete;

@@ -53,9 +53,9 @@ Task<void> with_promoter(PromotedStore& store, bool shared,
 
 CORO_TEST(Promoter, LooksOnceAtTheStartAndThenOnlyWhenSomethingIsDue) {
   PromotedStore store(*open_store("memory:"));
-  store.next_in = seconds(90);
+  store.next_in = seconds(50);
   auto body = [&](Promoter& promoter) -> Task<void> {
-    co_await sleep_for(seconds(89));
+    co_await sleep_for(seconds(49));
     EXPECT_EQ(store.calls, 1u);
     co_await sleep_for(seconds(2));
     EXPECT_EQ(store.calls, 2u);
@@ -74,6 +74,16 @@ CORO_TEST(Promoter, LooksOnceAtTheStartAndThenOnlyWhenSomethingIsDue) {
     promoter.on_scheduled(milliseconds(0));
     co_await sleep_for(milliseconds(2));
     EXPECT_EQ(store.calls, 5u);
+  };
+  co_await with_promoter(store, false, body);
+}
+
+CORO_TEST(Promoter, LooksEveryMinuteWhileAnythingWaitsAsClocksAreSet) {
+  PromotedStore store(*open_store("memory:"));
+  store.next_in = hours(10);
+  auto body = [&](Promoter&) -> Task<void> {
+    co_await sleep_for(seconds(61));
+    EXPECT_EQ(store.calls, 2u);
   };
   co_await with_promoter(store, false, body);
 }

@@ -3,11 +3,9 @@
 
 #include <algorithm>
 #include <map>
-#include <set>
 #include <utility>
 
 #include <weft/base/id.h>
-#include <weft/base/lazy_deque.h>
 #include <weft/base/limits.h>
 #include <weft/jobs/crash_policy.h>
 #include <weft/runtime/sleep.h>
@@ -15,35 +13,18 @@
 #include <weft/store/finished_jobs.h>
 #include <weft/store/job_list.h>
 #include <weft/store/job_record.h>
+#include <weft/store/memory/memory_job.h>
+#include <weft/store/memory/memory_keys.h>
 #include <weft/store/memory/memory_schedules.h>
 #include <weft/store/memory/memory_store.h>
 #include <weft/store/own_loop.h>
-#include <weft/store/send_log.h>
 #include <weft/store/timed_jobs.h>
 #include <weft/store/waiting_jobs.h>
 
 namespace weft {
 namespace {
 
-struct Record : Queued<Record> {
-  int64_t age = 0;  // smaller is older
-  v1::Job job;
-  Incarnation worker;  // of the attempt that runs, or that settled
-  LazyDeque<ChunkBlockPtr> blocks;
-  SendLog sends;
-  LazyDeque<StoredSend> values;  // beside the entries of `sends`
-  uint64_t consumed = 0;         // by the running attempt
-};
-
 constexpr int64_t kMillisecond_ns = 1'000'000;
-constexpr int64_t kNever = INT64_MAX;
-
-// An idempotency key that was used.
-struct Key {
-  std::string job_id;
-  std::string fingerprint;
-  int64_t expire_ms;  // kNever while the job is there
-};
 
 class MemoryStore final : public Store {
  public:
@@ -95,13 +76,13 @@ class MemoryStore final : public Store {
     for (Settlement& settlement : settlements) taken.settled.push_back(settle_one(settlement));
     size_t bytes = 0;
     size_t ended_here = 0;
-    WaitingJobs<Record>::Take waiting(waiting_, take);
+    WaitingJobs<MemoryJob>::Take waiting(waiting_, take);
     while (taken.jobs.size() < take.max_jobs) {
       if (bytes >= options_.take_bytes || ended_here == limits::kPromoteBatch) {
         has_work_ = has_work_ || waiting_.size() > 0;
         break;
       }
-      Record* record = waiting.next();
+      MemoryJob* record = waiting.next();
       if (record == nullptr) break;
       timed_.remove(*record, record->job);
       if (const auto end = overdue(record->job, wall_ns())) {
@@ -131,7 +112,7 @@ class MemoryStore final : public Store {
     count_commit(1);
     Promoted promoted;
     for (; promoted.jobs < max_jobs; ++promoted.jobs) {
-      Record* record = timed_.first(wall_ns() / kMillisecond_ns);
+      MemoryJob* record = timed_.first(wall_ns() / kMillisecond_ns);
       if (record == nullptr) break;
       v1::Job& job = record->job;
       const auto end = overdue(job, wall_ns());
@@ -158,9 +139,9 @@ class MemoryStore final : public Store {
     co_await yield_now();
     count_commit(tokens.size());
     std::vector<Status> answers;
-    std::vector<Record*> released;
+    std::vector<MemoryJob*> released;
     for (const Token& token : tokens) {
-      Record* record = running(token);
+      MemoryJob* record = running(token);
       answers.push_back(record != nullptr ? absl::OkStatus() : refuse(token));
       if (record == nullptr) continue;
       record->worker = Incarnation();
@@ -168,8 +149,8 @@ class MemoryStore final : public Store {
     }
     // Newest first to the front, so that the oldest stands first.
     std::sort(released.begin(), released.end(),
-              [](const Record* a, const Record* b) { return a->place > b->place; });
-    for (Record* record : released) {
+              [](const MemoryJob* a, const MemoryJob* b) { return a->place > b->place; });
+    for (MemoryJob* record : released) {
       give_back(record->job, JobEvent::kRelease, wall_ns());
       --running_;
       if (is_finished(state_of(record->job))) {
@@ -189,7 +170,7 @@ class MemoryStore final : public Store {
     count_commit(progress.size());
     std::vector<Status> answers;
     for (auto& [token, value] : progress) {
-      Record* record = running(token);
+      MemoryJob* record = running(token);
       answers.push_back(record != nullptr ? absl::OkStatus() : refuse(token));
       if (record != nullptr) *record->job.mutable_progress() = std::move(value);
     }
@@ -200,7 +181,7 @@ class MemoryStore final : public Store {
     own_loop_.enter();
     co_await yield_now();
     count_commit(1);
-    Record* record = find(job_id);
+    MemoryJob* record = find(job_id);
     if (record == nullptr) co_return unknown_job(job_id);
     v1::CancelResponse response;
     switch (decide_cancel(state_of(record->job))) {
@@ -229,7 +210,7 @@ class MemoryStore final : public Store {
   Task<StatusOr<v1::Job>> get(std::string job_id, bool with_payload) override {
     own_loop_.enter();
     co_await yield_now();
-    const Record* record = find(job_id);
+    const MemoryJob* record = find(job_id);
     if (record == nullptr) co_return unknown_job(job_id);
     co_return with_payload ? record->job : without_payload(record->job);
   }
@@ -241,16 +222,8 @@ class MemoryStore final : public Store {
     std::vector<Status> answers;
     answers.reserve(appends.size());
     for (const Append& append : appends) {
-      Record* record = running(append.token);
-      if (record == nullptr) {
-        answers.push_back(refuse(append.token));
-        continue;
-      }
-      StatusOr<ChunkBlockPtr> entries = new_entries(append, record->job.last_sequence());
-      answers.push_back(entries.status());
-      if (!entries.ok() || *entries == nullptr) continue;
-      record->job.set_last_sequence((*entries)->last_sequence());
-      record->blocks.push_back(*std::move(entries));
+      MemoryJob* record = running(append.token);
+      answers.push_back(record != nullptr ? record->append(append) : refuse(append.token));
     }
     co_return answers;
   }
@@ -259,39 +232,18 @@ class MemoryStore final : public Store {
                                   size_t max_bytes) override {
     own_loop_.enter();
     co_await yield_now();
-    const Record* record = find(job_id);
+    const MemoryJob* record = find(job_id);
     if (record == nullptr) co_return unknown_job(job_id);
-    StreamPage page;
-    page.first_sequence = record->job.first_sequence();
-    page.last_sequence = record->job.last_sequence();
-    if (from_sequence == 0) from_sequence = page.first_sequence;
-    if (from_sequence < page.first_sequence) {
-      co_return below_first_sequence(from_sequence, page.first_sequence);
-    }
-    auto block = std::partition_point(
-        record->blocks.begin(), record->blocks.end(),
-        [&](const ChunkBlockPtr& b) { return b->last_sequence() < from_sequence; });
-    size_t bytes = 0;
-    for (; block != record->blocks.end() && (bytes < max_bytes || page.blocks.empty()); ++block) {
-      page.blocks.push_back(slice_block(*block, from_sequence, max_bytes - bytes));
-      bytes += page.blocks.back()->bytes.size();
-      if (page.blocks.back()->last_sequence() != (*block)->last_sequence()) break;
-    }
-    co_return StatusOr<StreamPage>(std::move(page));
+    co_return record->read(from_sequence, max_bytes);
   }
 
   Task<Status> trim(std::string job_id, uint64_t first_sequence) override {
     own_loop_.enter();
     co_await yield_now();
     count_commit(1);
-    Record* record = find(job_id);
+    MemoryJob* record = find(job_id);
     if (record == nullptr) co_return unknown_job(job_id);
-    v1::Job& job = record->job;
-    first_sequence = std::min(first_sequence, job.last_sequence() + 1);
-    if (first_sequence <= job.first_sequence()) co_return absl::OkStatus();
-    job.set_first_sequence(first_sequence);
-    auto& blocks = record->blocks;
-    while (!blocks.empty() && blocks.front()->last_sequence() < first_sequence) blocks.pop_front();
+    record->trim(first_sequence);
     co_return absl::OkStatus();
   }
 
@@ -300,35 +252,25 @@ class MemoryStore final : public Store {
     own_loop_.enter();
     co_await yield_now();
     count_commit(1);
-    Record* record = find(job_id);
+    MemoryJob* record = find(job_id);
     if (record == nullptr) co_return unknown_job(job_id);
     if (const auto before = record->sends.find(sender, number)) co_return *before;
-    if (is_finished(state_of(record->job))) co_return ended_job(job_id, state_of(record->job));
-    if (record->sends.full(record->consumed)) co_return too_many_sends(job_id);
-    const uint64_t given = record->sends.next();
-    record->sends.add(SendLog::Entry(given, std::move(sender), number));
-    record->values.emplace_back(given, value);
-    if (record->values.size() > limits::kKeptSends) record->values.pop_front();
-    record->job.set_last_send(given);
-    if (listener_ != nullptr) listener_->on_send(job_id, given, value);
+    const StatusOr<uint64_t> given = record->send(std::move(sender), number, value);
+    if (given.ok() && listener_ != nullptr) listener_->on_send(job_id, *given, value);
     co_return given;
   }
 
   Task<StatusOr<std::vector<StoredSend>>> read_sends(std::string job_id, uint64_t after) override {
     own_loop_.enter();
     co_await yield_now();
-    const Record* record = find(job_id);
+    const MemoryJob* record = find(job_id);
     if (record == nullptr) co_return unknown_job(job_id);
-    std::vector<StoredSend> sends;
-    for (const StoredSend& send : record->values) {
-      if (send.number > after) sends.push_back(send);
-    }
-    co_return StatusOr<std::vector<StoredSend>>(std::move(sends));
+    co_return record->read_sends(after);
   }
 
   void consumed(const Token& token, uint64_t number) override {
     own_loop_.enter();
-    if (Record* record = running(token)) {
+    if (MemoryJob* record = running(token)) {
       record->consumed = std::max(record->consumed, std::min(number, record->job.last_send()));
     }
   }
@@ -360,7 +302,7 @@ class MemoryStore final : public Store {
     own_loop_.enter();
     co_await yield_now();
     count_commit(1);
-    Record* record = find(job_id);
+    MemoryJob* record = find(job_id);
     if (record == nullptr) co_return unknown_job(job_id);
     v1::Job& job = record->job;
     if (!next_state(state_of(job), JobEvent::kRetry, false)) {
@@ -383,7 +325,7 @@ class MemoryStore final : public Store {
     own_loop_.enter();
     co_await yield_now();
     count_commit(1);
-    Record* record = find(job_id);
+    MemoryJob* record = find(job_id);
     if (record == nullptr) co_return unknown_job(job_id);
     if (!is_finished(state_of(record->job))) co_return not_ended(job_id, state_of(record->job));
     forget(*record);
@@ -397,15 +339,7 @@ class MemoryStore final : public Store {
     const int64_t now_ms = wall_ns() / kMillisecond_ns;
     const std::vector<int64_t> ages = finished_.expired(now_ms, max_items);
     forget_by_retention(ages);
-    size_t done = ages.size();
-    while (done < max_items && !expiring_keys_.empty()) {
-      const auto& [expire, name] = *expiring_keys_.begin();
-      if (expire > now_ms) break;
-      keys_.erase(to_absl(name));
-      expiring_keys_.erase(expiring_keys_.begin());
-      ++done;
-    }
-    co_return done;
+    co_return ages.size() + keys_.sweep(now_ms, max_items - ages.size());
   }
 
   Task<StatusOr<uint64_t>> put_schedule(v1::Schedule schedule, uint64_t expected,
@@ -445,13 +379,13 @@ class MemoryStore final : public Store {
  private:
   static int64_t wall_ns() { return EventLoop::current()->wall_ns(); }
 
-  Record* find(const std::string& job_id) {
+  MemoryJob* find(const std::string& job_id) {
     const auto found = records_.find(to_absl(job_id));
     return found == records_.end() ? nullptr : found->second.get();
   }
   // The record that `token` runs, or null.
-  Record* running(const Token& token) {
-    Record* record = find(token.job_id);
+  MemoryJob* running(const Token& token) {
+    MemoryJob* record = find(token.job_id);
     const bool fresh = record != nullptr && state_of(record->job) == JobState::kRunning &&
                        record->job.attempt() == token.attempt && record->worker == token.worker;
     return fresh ? record : nullptr;
@@ -464,33 +398,27 @@ class MemoryStore final : public Store {
   StatusOr<Submitted> submit_one(v1::JobSpec spec) {
     const std::string& key = spec.idempotency_key();
     const std::string print = key.empty() ? std::string() : fingerprint(spec);
-    if (const auto known = keys_.find(to_absl(key_name(spec))); known != keys_.end()) {
-      const bool over = known->second.expire_ms != kNever &&
-                        known->second.expire_ms <= wall_ns() / kMillisecond_ns;
-      if (!over && known->second.fingerprint != print) return other_spec_of_key(key);
-      if (!over) return Submitted(known->second.job_id, true);
-      expiring_keys_.erase({known->second.expire_ms, key_name(spec)});
-      keys_.erase(known);
+    if (const MemoryKeys::Key* known = keys_.find(spec, wall_ns() / kMillisecond_ns)) {
+      if (known->fingerprint != print) return other_spec_of_key(key);
+      return Submitted(known->job_id, true);
     }
     if (spec.id().empty()) {
       do {
         spec.set_id(make_job_id(wall_ns() / 1'000'000, random_));
       } while (find(spec.id()) != nullptr);
-    } else if (const Record* there = find(spec.id())) {
+    } else if (const MemoryJob* there = find(spec.id())) {
       WEFT_RETURN_IF_ERROR(check_same(there->job.spec(), spec));
       return Submitted(spec.id(), true);
     }
     if (is_full(spec.queue())) return queue_full(spec.queue(), options_.queued_per_queue);
-    auto record = std::make_unique<Record>();
+    auto record = std::make_unique<MemoryJob>();
     record->job = new_job(std::move(spec), wall_ns());
     record->age = ++last_age_;
     record->place = record->age;
     by_age_.emplace(record->age, record.get());
     const v1::JobSpec& stored = record->job.spec();
     wait(*record);
-    if (!stored.idempotency_key().empty()) {
-      keys_.emplace(key_name(stored), Key{stored.id(), print, kNever});
-    }
+    keys_.add(stored, print);
     ++stats_.submitted_jobs;
     Submitted answer(stored.id(), false);
     records_.emplace(stored.id(), std::move(record));
@@ -501,7 +429,7 @@ class MemoryStore final : public Store {
     return waiting_.size(queue) + timed_.scheduled(queue) >= options_.queued_per_queue;
   }
   // QUEUED or SCHEDULED from now on.
-  void wait(Record& record) {
+  void wait(MemoryJob& record) {
     const v1::Job& job = record.job;
     timed_.add(record, job);
     earliest_ms_ = std::min(earliest_ms_, next_time_ms(job));
@@ -510,23 +438,14 @@ class MemoryStore final : public Store {
     has_work_ = true;
   }
   // Before its state changes.
-  void leave(Record& record) {
+  void leave(MemoryJob& record) {
     const v1::Job& job = record.job;
     timed_.remove(record, job);
     if (state_of(job) == JobState::kQueued) waiting_.remove(record, is_suspect(job.crashes()));
   }
-  // Keys of all queues in one map; a queue's name has no line end.
-  static std::string key_name(const v1::JobSpec& spec) {
-    return spec.idempotency_key().empty() ? std::string()
-                                          : spec.queue() + "\n" + spec.idempotency_key();
-  }
-  void forget(Record& record) {
+  void forget(MemoryJob& record) {
     const v1::Job& job = record.job;
-    const auto key = keys_.find(to_absl(key_name(job.spec())));
-    if (key != keys_.end() && key->second.job_id == job.spec().id()) {
-      key->second.expire_ms = key_expire_ms(job, options_.retention_ms);
-      expiring_keys_.emplace(key->second.expire_ms, key->first);
-    }
+    keys_.expire(job.spec(), key_expire_ms(job, options_.retention_ms));
     finished_.remove(record.age);
     finished_.publish();
     by_age_.erase(record.age);
@@ -538,7 +457,7 @@ class MemoryStore final : public Store {
   }
 
   // What follows when a job has come to its end; `record` may be gone then.
-  void ended(Record& record) {
+  void ended(MemoryJob& record) {
     tell_finished(record);
     const v1::JobSpec& spec = record.job.spec();
     if (retention_ms(spec, options_.retention_ms) == 0) {
@@ -555,7 +474,7 @@ class MemoryStore final : public Store {
 
   Status settle_one(Settlement& settlement) {
     const Token& token = settlement.token;
-    Record* record = find(token.job_id);
+    MemoryJob* record = find(token.job_id);
     if (record == nullptr) return unknown_job(token.job_id);
     if (running(token) == nullptr) {
       // A job that was handed back has no worker.
@@ -588,7 +507,7 @@ class MemoryStore final : public Store {
     copy.clear_errors();
     return copy;
   }
-  void tell_finished(const Record& record) {
+  void tell_finished(const MemoryJob& record) {
     if (listener_ != nullptr) listener_->on_finished(in_brief(record.job));
   }
   // Of the jobs that wait since the verb began.
@@ -608,16 +527,15 @@ class MemoryStore final : public Store {
   OwnLoop own_loop_;
   Random random_;
   StoreListener* listener_ = nullptr;
-  absl::flat_hash_map<std::string, std::unique_ptr<Record>> records_;
-  std::map<int64_t, Record*> by_age_;
+  absl::flat_hash_map<std::string, std::unique_ptr<MemoryJob>> records_;
+  std::map<int64_t, MemoryJob*> by_age_;
   int64_t last_age_ = 0;
-  WaitingJobs<Record> waiting_;
-  TimedJobs<Record> timed_;
+  WaitingJobs<MemoryJob> waiting_;
+  TimedJobs<MemoryJob> timed_;
   bool has_work_ = false;          // to be told
   int64_t earliest_ms_ = kNoTime;  // the same
   FinishedJobs finished_;
-  absl::flat_hash_map<std::string, Key> keys_;
-  std::set<std::pair<int64_t, std::string>> expiring_keys_;  // of jobs that are gone
+  MemoryKeys keys_;
   MemorySchedules schedules_;
   size_t running_ = 0;
   StoreStats stats_;

@@ -230,6 +230,25 @@ TEST_F(RetryAndDeleteTest, ADeadJobRunsAgainAndAnyOtherIsRefused) {
   EXPECT_EQ(retry("0000000000000000", &job).error_code(), grpc::NOT_FOUND);
 }
 
+TEST_F(RetryAndDeleteTest, GetShowsEveryErrorAndListNone) {
+  v1::JobSpec spec;
+  spec.set_type("fail");
+  spec.set_payload(R"({"message":"no ink"})");
+  spec.mutable_retry()->mutable_fixed()->set_nanos(1'000'000);
+  v1::SubmitResponse response;
+  ASSERT_TRUE(submit(std::move(spec), &response).ok());
+  const v1::Job dead = wait_for_end(response.id());
+  EXPECT_EQ(dead.failures(), limits::kAttempts);
+  ASSERT_EQ(dead.errors_size(), static_cast<int>(limits::kAttempts));
+  EXPECT_EQ(dead.errors(0).error_message(), "no ink");
+  grpc::ClientContext context;
+  v1::ListJobsResponse page;
+  ASSERT_TRUE(stub_->List(&context, v1::ListJobsRequest(), &page).ok());
+  ASSERT_EQ(page.jobs_size(), 1);
+  EXPECT_EQ(page.jobs(0).failures(), limits::kAttempts);
+  EXPECT_EQ(page.jobs(0).errors_size(), 0);
+}
+
 TEST_F(RetryAndDeleteTest, AFinishedJobIsForgottenAndARunningOneIsNot) {
   const std::string id = submit("echo", "x");
   wait_for_end(id);
@@ -276,6 +295,7 @@ TEST_F(RetryAndDeleteTest, AWatchAfterARetryIsToldTheNewOutcome) {
   spec.set_type("count");
   spec.set_payload(R"({"to":1000000,"delay_ms":5})");
   spec.mutable_attempt_timeout()->set_nanos(200'000'000);
+  spec.mutable_retry()->set_max_attempts(1);
   v1::SubmitResponse response;
   ASSERT_TRUE(submit(std::move(spec), &response).ok());
   const std::string id = response.id();

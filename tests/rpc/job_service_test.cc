@@ -92,6 +92,49 @@ TEST_F(JobServiceTest, SameIdAndSpecIsTheSameJob) {
   EXPECT_EQ(submit(spec, &second).error_code(), grpc::INVALID_ARGUMENT);
 }
 
+TEST_F(JobServiceTest, RefusesTimesAndRetriesThatCannotBe) {
+  const auto expect_refused = [&](v1::JobSpec spec, const std::string& field) {
+    spec.set_type("echo");
+    v1::SubmitResponse response;
+    const grpc::Status status = submit(std::move(spec), &response);
+    EXPECT_EQ(status.error_code(), grpc::INVALID_ARGUMENT) << field;
+    EXPECT_EQ(violated_field(status), "spec." + field);
+  };
+  v1::JobSpec both;
+  both.mutable_delay()->set_seconds(1);
+  both.mutable_run_at()->set_seconds(2'000'000'000);
+  expect_refused(both, "delay");
+  v1::JobSpec too_late;
+  too_late.mutable_delay()->set_seconds(3600);
+  const int64_t now = RealClock::instance().wall_ns() / 1'000'000'000;
+  too_late.mutable_expire_at()->set_seconds(now + 1800);
+  expect_refused(too_late, "expire_at");
+  v1::JobSpec far;
+  far.mutable_run_at()->set_seconds(now + limits::kRunAtSecondsMax + 60);
+  expect_refused(far, "run_at");
+  v1::JobSpec hasty;
+  hasty.mutable_retry()->mutable_listed()->add_pauses();
+  expect_refused(hasty, "retry.listed.pauses[0]");
+}
+
+TEST_F(JobServiceTest, ASubmissionThatSaysAnotherTimeIsNotTheSame) {
+  v1::JobSpec spec;
+  spec.set_type("echo");
+  spec.set_idempotency_key("order-7");
+  spec.mutable_delay()->set_seconds(3600);
+  v1::SubmitResponse first;
+  ASSERT_TRUE(submit(spec, &first).ok());
+  v1::SubmitResponse again;
+  ASSERT_TRUE(submit(spec, &again).ok());
+  EXPECT_EQ(again.id(), first.id());
+  EXPECT_TRUE(again.existing());
+  spec.mutable_delay()->set_seconds(3601);
+  EXPECT_EQ(violated_field(submit(spec, &again)), "spec.idempotency_key");
+  spec.mutable_delay()->set_seconds(3600);
+  spec.mutable_retry()->set_max_attempts(7);
+  EXPECT_EQ(violated_field(submit(spec, &again)), "spec.idempotency_key");
+}
+
 TEST_F(JobServiceTest, UnknownJobIsNotFoundByEveryMethod) {
   const std::string id = "0000000000000000";
   v1::GetRequest get;

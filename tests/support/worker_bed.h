@@ -25,7 +25,7 @@ struct BedOptions {
   size_t max_resident = limits::kResidentJobs;
   size_t max_resident_bytes = limits::kResidentBytes;
   size_t executor_threads = 1;
-  uint32_t max_attempts = 0;     // of submit(type…)'s jobs; 0: the handler's
+  uint32_t max_attempts = 0;          // of submit(type…)'s jobs; 0: the handler's
   std::unique_ptr<Store> store = {};  // instead of store_url
 };
 

@@ -136,6 +136,43 @@ Status Client::remove(const std::string& job_id) {
   return status;
 }
 
+StatusOr<v1::ChangeJobsProgress> Client::change_jobs(v1::ChangeJobsRequest request,
+                                                     const OnChanges& on_progress) {
+  WEFT_RETURN_IF_ERROR(check_filter(request.filter()));
+  WEFT_RETURN_IF_ERROR(check_text("reason", request.reason()));
+  WEFT_RETURN_IF_ERROR(check_text("snapshot", request.snapshot()));
+  v1::ChangeJobsProgress all;
+  for (;;) {
+    CallRetry retry(core_->options, core_->random());
+    const uint64_t changed_before = all.changed();
+    for (;;) {
+      grpc::ClientContext context;  // without a deadline: a million jobs take their time
+      if (!core_->begin_call(&context)) return stopped_status();
+      const auto reader = core_->stub->ChangeJobs(&context, request);
+      v1::ChangeJobsProgress progress;
+      const uint64_t changed = all.changed();
+      while (reader->Read(&progress)) {
+        all = progress;
+        if (!request.count_only()) {
+          all.set_changed(changed + progress.changed());
+          all.set_matched(changed + progress.matched());
+        }
+        request.set_snapshot(progress.snapshot());
+        if (on_progress) on_progress(all);
+      }
+      const grpc::Status answer = reader->Finish();
+      core_->end_call(&context);
+      if (answer.ok()) return all;
+      if (core_->stopped()) return stopped_status();
+      Status status;
+      const auto pause = retry.after(answer, &status);
+      if (!pause) return status;
+      core_->wait_to_reconnect(*pause);
+      if (all.changed() > changed_before) break;  // it got on: the next try has all its time
+    }
+  }
+}
+
 StatusOr<v1::ListWorkersResponse> Client::workers() {
   v1::ListWorkersResponse response;
   WEFT_RETURN_IF_ERROR(call(*core_, *core_->worker_stub, &v1::WorkerService::Stub::List,

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -51,6 +52,12 @@ class Client {
   StatusOr<v1::Job> retry(const std::string& job_id);
   // Forgets a finished job. Errors: NOT_FOUND; FAILED_PRECONDITION before its end.
   Status remove(const std::string& job_id);
+  // Cancels, retries or deletes all jobs that match, and tells how far it is page by page; with
+  // count_only it only counts. When the connection breaks it goes on with what is left of the same
+  // snapshot. Errors: INVALID_ARGUMENT; RESOURCE_EXHAUSTED while the server does this for others.
+  using OnChanges = std::function<void(const v1::ChangeJobsProgress&)>;
+  StatusOr<v1::ChangeJobsProgress> change_jobs(v1::ChangeJobsRequest request,
+                                               const OnChanges& on_progress = nullptr);
   // Gives a running job a value; sends of one client arrive in the order of the calls.
   // Errors: NOT_FOUND; FAILED_PRECONDITION when the job has ended; RESOURCE_EXHAUSTED when it does
   // not look at its sends.

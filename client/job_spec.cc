@@ -59,9 +59,15 @@ Status complete_batch(ClientCore& core, v1::SubmitBatchRequest* request) {
 }
 
 Status check_list(const v1::ListJobsRequest& request) {
-  WEFT_RETURN_IF_ERROR(check_text("queue", request.queue()));
-  WEFT_RETURN_IF_ERROR(check_text("type", request.type()));
+  WEFT_RETURN_IF_ERROR(check_filter(request.filter()));
   return check_text("page_token", request.page_token());
+}
+
+Status check_filter(const v1::JobFilter& filter) {
+  WEFT_RETURN_IF_ERROR(check_text("filter.queue", filter.queue()));
+  WEFT_RETURN_IF_ERROR(check_text("filter.type", filter.type()));
+  WEFT_RETURN_IF_ERROR(check_text("filter.idempotency_key", filter.idempotency_key()));
+  return check_text("filter.error", filter.error());
 }
 
 }  // namespace weft

@@ -22,5 +22,6 @@ Status complete_batch(ClientCore& core, v1::SubmitBatchRequest* request);
 
 // Errors: INVALID_ARGUMENT for text that is not UTF-8.
 Status check_list(const v1::ListJobsRequest& request);
+Status check_filter(const v1::JobFilter& filter);
 
 }  // namespace weft

@@ -7,6 +7,7 @@
 
 #include <weft/base/limits.h>
 
+#include "client/cli/change.h"
 #include "client/cli/cli.h"
 #include "client/cli/exit_code.h"
 #include "client/cli/interrupt.h"
@@ -17,31 +18,9 @@ namespace weft::cli {
 namespace {
 
 struct ListOptions {
-  std::vector<std::string> states;
-  std::string queue;
-  std::string type;
+  FilterOptions filter;
   uint64_t limit = 100;
 };
-
-constexpr char kStates[] = "scheduled, queued, running, succeeded, dead, cancelled or expired";
-
-v1::JobState state_of(const std::string& name) {
-  for (int state = v1::JobState_MIN; state <= v1::JobState_MAX; ++state) {
-    const auto value = static_cast<v1::JobState>(state);
-    if (value != v1::JOB_STATE_UNSPECIFIED && state_name(value) == name) return value;
-  }
-  return v1::JOB_STATE_UNSPECIFIED;
-}
-
-CLI::Validator state_word() {
-  return CLI::Validator(
-      [](std::string& word) {
-        return state_of(word) != v1::JOB_STATE_UNSPECIFIED
-                   ? std::string()
-                   : "'" + word + "' is not a state: use " + kStates;
-      },
-      "STATE");
-}
 
 std::string padded(std::string text, size_t width) {
   if (text.size() < width) text.resize(width, ' ');
@@ -82,9 +61,7 @@ nlohmann::ordered_json listed_json(const v1::Job& job) {
 int list(const Globals& globals, const ListOptions& options) {
   Client client(globals.client_options());
   v1::ListJobsRequest request;
-  for (const std::string& state : options.states) request.add_states(state_of(state));
-  request.set_queue(options.queue);
-  request.set_type(options.type);
+  *request.mutable_filter() = options.filter.filter();
   request.set_page_size(static_cast<int>(std::min<uint64_t>(options.limit, limits::kPageSizeMax)));
   Output out;
   uint64_t count = 0;
@@ -179,7 +156,7 @@ int result(const Globals& globals, const IdOptions& options) {
   return print_result(globals, options.id, *job);
 }
 
-int retry(const Globals& globals, const IdOptions& options) {
+int retry(const Globals& globals, const ChangeOptions& options) {
   Client client(globals.client_options());
   const StatusOr<v1::Job> job = client.retry(options.id);
   if (!job.ok()) return report(job.status());
@@ -192,7 +169,7 @@ int retry(const Globals& globals, const IdOptions& options) {
   return out.finish();
 }
 
-int remove(const Globals& globals, const IdOptions& options) {
+int remove(const Globals& globals, const ChangeOptions& options) {
   Client client(globals.client_options());
   const Status status = client.remove(options.id);
   if (!status.ok()) return report(status);
@@ -205,51 +182,39 @@ int remove(const Globals& globals, const IdOptions& options) {
   return out.finish();
 }
 
-using Run = int (*)(const Globals&, const IdOptions&);
-CLI::App& add_id_command(CLI::App& app, const Globals& globals, Command& chosen, const char* name,
-                         const char* help, std::shared_ptr<IdOptions> options, Run run) {
-  CLI::App& command = *app.add_subcommand(name, help);
-  command.add_option("id", options->id, "The job's id")->type_name("ID")->check(text())->required();
-  command.callback([&globals, &chosen, options, run] {
-    chosen = [&globals, options, run] { return run(globals, *options); };
-  });
-  return command;
-}
-
 }  // namespace
 
 void add_admin_commands(CLI::App& app, const Globals& globals, Command& chosen) {
-  auto filter = std::make_shared<ListOptions>();
+  auto listing = std::make_shared<ListOptions>();
   CLI::App& list_command = *app.add_subcommand("list", "List jobs, the newest first");
-  list_command.add_option("--state,-s", filter->states, "Only jobs in this state; may be repeated")
-      ->type_name("STATE")
-      ->check(state_word())
-      ->allow_extra_args(false);
-  list_command.add_option("--queue,-q", filter->queue, "Only jobs of this queue")
-      ->type_name("NAME")
-      ->check(text());
-  list_command.add_option("--type,-t", filter->type, "Only jobs of this type")
-      ->type_name("TYPE")
-      ->check(text());
-  list_command.add_option("--limit,-n", filter->limit, "At most so many")
+  add_filter_options(list_command, listing->filter);
+  list_command.add_option("--limit,-n", listing->limit, "At most so many")
       ->type_name("N")
       ->check(CLI::Range(uint64_t{1}, uint64_t{limits::kQueuedPerQueue}))
       ->capture_default_str();
-  list_command.callback([&globals, &chosen, filter] {
-    chosen = [&globals, filter] { return list(globals, *filter); };
+  list_command.callback([&globals, &chosen, listing] {
+    chosen = [&globals, listing] { return list(globals, *listing); };
   });
 
   auto options = std::make_shared<IdOptions>();
-  CLI::App& result_command = add_id_command(
-      app, globals, chosen, "result",
-      "Wait for a job's end, print its result, exit with its outcome", options, result);
+  CLI::App& result_command = *app.add_subcommand(
+      "result", "Wait for a job's end, print its result, exit with its outcome");
+  result_command.add_option("id", options->id, "The job's id")
+      ->type_name("ID")
+      ->check(text())
+      ->required();
+  result_command.callback([&globals, &chosen, options] {
+    chosen = [&globals, options] { return result(globals, *options); };
+  });
   result_command.add_flag("--no-wait", options->no_wait, "Fail when the job has not ended");
   result_command.add_option("--deadline", options->deadline_s, "Give up waiting after so long")
       ->type_name("SECONDS")
       ->check(seconds());
-  add_id_command(app, globals, chosen, "retry", "Run a dead job again", options, retry);
-  add_id_command(app, globals, chosen, "delete",
-                 "Forget a job that has ended, with its result and chunks", options, remove);
+  add_change_command(app, globals, chosen, "retry", "Run dead jobs again",
+                     v1::ChangeJobsRequest::RETRY, std::make_shared<ChangeOptions>(), retry);
+  add_change_command(app, globals, chosen, "delete",
+                     "Forget jobs that have ended, with their results and chunks",
+                     v1::ChangeJobsRequest::REMOVE, std::make_shared<ChangeOptions>(), remove);
 }
 
 }  // namespace weft::cli

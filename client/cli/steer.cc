@@ -3,6 +3,7 @@
 
 #include <weft/base/limits.h>
 
+#include "client/cli/change.h"
 #include "client/cli/cli.h"
 #include "client/cli/exit_code.h"
 #include "client/cli/output.h"
@@ -13,7 +14,6 @@ namespace {
 struct SteerOptions {
   std::string id;
   std::string value;
-  std::string reason;
 };
 
 int send(const Globals& globals, const SteerOptions& options) {
@@ -29,7 +29,7 @@ int send(const Globals& globals, const SteerOptions& options) {
   return out.finish();
 }
 
-int cancel(const Globals& globals, const SteerOptions& options) {
+int cancel(const Globals& globals, const ChangeOptions& options) {
   Client client(globals.client_options());
   StatusOr<v1::CancelResponse> answer = client.cancel(options.id, options.reason);
   if (!answer.ok()) return report(answer.status());
@@ -64,17 +64,12 @@ void add_steer_commands(CLI::App& app, const Globals& globals, Command& chosen) 
     chosen = [&globals, options] { return send(globals, *options); };
   });
 
-  CLI::App& cancel_command = *app.add_subcommand("cancel", "Stop a job");
-  cancel_command.add_option("id", options->id, "The job's id")
-      ->type_name("ID")
-      ->check(text())
-      ->required();
-  cancel_command.add_option("--reason", options->reason, "Why, kept with the job")
+  auto changes = std::make_shared<ChangeOptions>();
+  CLI::App& cancel_command = add_change_command(app, globals, chosen, "cancel", "Stop jobs",
+                                                v1::ChangeJobsRequest::CANCEL, changes, cancel);
+  cancel_command.add_option("--reason", changes->reason, "Why, kept with the job")
       ->type_name("TEXT")
       ->check(text());
-  cancel_command.callback([&globals, &chosen, options] {
-    chosen = [&globals, options] { return cancel(globals, *options); };
-  });
 }
 
 }  // namespace weft::cli

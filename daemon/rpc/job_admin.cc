@@ -1,40 +1,15 @@
 // List, Retry and Delete of JobService.
-#include <algorithm>
 #include <utility>
 
 #include <weft/base/id.h>
 #include <weft/base/limits.h>
 
+#include "daemon/rpc/job_filter.h"
 #include "daemon/rpc/job_service.h"
 #include "daemon/rpc/page_token.h"
 
 namespace weft {
 namespace {
-
-StatusOr<JobFilter> read_filter(v1::ListJobsRequest& request) {
-  JobFilter filter;
-  for (int i = 0; i < request.states_size(); ++i) {
-    const v1::JobState state = request.states(i);
-    if (!v1::JobState_IsValid(state) || state == v1::JOB_STATE_UNSPECIFIED) {
-      return field_error(
-          "states[" + std::to_string(i) + "]",
-          "state " + std::to_string(state) +
-              " is not known here: name states of weft.v1.JobState, or none for any");
-    }
-    if (std::find(filter.states.begin(), filter.states.end(), state) == filter.states.end()) {
-      filter.states.push_back(state);
-    }
-  }
-  if (!request.queue().empty()) {
-    WEFT_RETURN_IF_ERROR(check_queue_name("queue", request.queue()));
-    filter.queue = std::move(*request.mutable_queue());
-  }
-  if (!request.type().empty()) {
-    WEFT_RETURN_IF_ERROR(check_job_type("type", request.type()));
-    filter.type = std::move(*request.mutable_type());
-  }
-  return filter;
-}
 
 StatusOr<size_t> read_page_size(int asked) {
   if (asked < 0 || asked > limits::kPageSizeMax) {
@@ -58,8 +33,8 @@ size_t jobs_that_fit(const std::vector<v1::Job>& jobs) {
 }  // namespace
 
 Task<void> JobService::list(ListCall& call) {
-  v1::ListJobsRequest& request = call.request();
-  const auto filter = read_filter(request);
+  const v1::ListJobsRequest& request = call.request();
+  const auto filter = read_filter(request.filter());
   const auto page_size = read_page_size(request.page_size());
   StatusOr<std::string> position = std::string();
   if (filter.ok() && !request.page_token().empty()) {

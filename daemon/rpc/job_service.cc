@@ -35,6 +35,7 @@ void JobService::listen(CallDomain& domain) {
   WEFT_METHOD(ListCall, List, list);
   WEFT_METHOD(RetryCall, Retry, retry);
   WEFT_METHOD(DeleteCall, Delete, remove);
+  WEFT_METHOD(ChangeJobsCall, ChangeJobs, change_jobs);
   WEFT_METHOD(WatchCall, Watch, watch);
   WEFT_BIDI_METHOD(AttachCall, Attach, attach);
   WEFT_METHOD(SendCall, Send, send);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include <weft/base/random.h>
+#include <weft/runtime/semaphore.h>
 #include <weft/store/store.h>
 #include <weft/stream/stream_hub.h>
 #include <weft/v1/job_service.grpc.pb.h>
@@ -45,6 +46,7 @@ class JobService final : public RpcService {
   using GetCall = UnaryCall<v1::GetRequest, v1::Job>;
   using ListCall = UnaryCall<v1::ListJobsRequest, v1::ListJobsResponse>;
   using RetryCall = UnaryCall<v1::RetryRequest, v1::Job>;
+  using ChangeJobsCall = ServerStreamCall<v1::ChangeJobsRequest, v1::ChangeJobsProgress>;
   using DeleteCall = UnaryCall<v1::DeleteRequest, v1::DeleteResponse>;
   using SendCall = UnaryCall<v1::SendRequest, v1::SendResponse>;
   using CancelCall = UnaryCall<v1::CancelRequest, v1::CancelResponse>;
@@ -58,6 +60,13 @@ class JobService final : public RpcService {
   Task<void> list(ListCall& call);
   Task<void> retry(RetryCall& call);
   Task<void> remove(DeleteCall& call);
+  // Of all jobs that match a filter, a page at a time.
+  struct Changes;
+  Task<void> change_jobs(ChangeJobsCall& call);
+  StatusOr<JobFilter> read_changes(const v1::ChangeJobsRequest& request);
+  Task<StatusOr<int64_t>> snapshot_of(const JobFilter& filter, const std::string& given);
+  Task<void> change_page(Changes& changes, const JobPage& page);
+  Task<void> change_one(Changes* changes, std::string id, Semaphore::Permit permit);
   Task<void> send(SendCall& call);
   Task<void> cancel(CancelCall& call);
   Task<void> watch(WatchCall& call);
@@ -104,6 +113,7 @@ class JobService final : public RpcService {
   std::unordered_set<const Subscription*> readers_;
   std::unordered_set<Bulk*> bulks_;
   size_t held_send_bytes_ = 0;
+  size_t change_calls_ = 0;
   v1::JobService::AsyncService service_;
   std::vector<std::unique_ptr<MethodBase>> methods_;
 };

@@ -5,12 +5,13 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 namespace weft {
 namespace {
 
-constexpr char kVersion = 1;
+constexpr char kVersion = 2;
 constexpr size_t kFingerprintBytes = 8;
 constexpr size_t kTokenBytes = 1024;  // far more than any store's position takes
 
@@ -44,6 +45,10 @@ std::string fingerprint(const JobFilter& filter, std::string_view position) {
   for (const v1::JobState state : states) print.add_byte(static_cast<uint64_t>(state));
   print.add(filter.queue);
   print.add(filter.type);
+  print.add(std::to_string(filter.submitted_from_ns));
+  print.add(std::to_string(filter.submitted_before_ns));
+  print.add(filter.idempotency_key);
+  print.add(filter.error);
   print.add(position);
   return print.bytes();
 }
@@ -70,8 +75,8 @@ StatusOr<std::string> read_page_token(const JobFilter& filter, const std::string
 
 Status page_token_error() {
   return field_error("page_token",
-                     "this page_token was not given for this query: repeat the states, queue and "
-                     "type of the request before it, or leave it empty to begin with the newest");
+                     "this page_token was not given for this query: repeat the filter of the "
+                     "request before it, or leave it empty to begin with the newest");
 }
 
 }  // namespace weft

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -13,9 +14,13 @@ namespace weft {
 
 // Which jobs: all that match every field which is set.
 struct JobFilter {
-  std::vector<v1::JobState> states = {};  // empty: any
-  std::string queue = {};                 // empty: any
-  std::string type = {};                  // empty: any
+  std::vector<v1::JobState> states = {};    // empty: any
+  std::string queue = {};                   // empty: any
+  std::string type = {};                    // empty: any
+  int64_t submitted_from_ns = INT64_MIN;    // wall time; then or later
+  int64_t submitted_before_ns = INT64_MAX;  // earlier than this
+  std::string idempotency_key = {};         // empty: any
+  std::string error = {};  // a part of the outcome's error code or message; empty: any
 };
 
 class JobPage {
@@ -30,8 +35,8 @@ class JobAdmin {
   virtual ~JobAdmin() = default;
 
   // Jobs that match, newest first, from `position` on (empty: from the newest; else a `next` of the
-  // same filter). At most `max_jobs`, and looks at no more than limits::kListScan records: a page
-  // may be short, or empty, and still have a `next`. Never holds up a commit.
+  // same filter). At most `max_jobs`, and looks at no more than list_scan() records (job_list.h): a
+  // page may be short, or empty, and still have a `next`. Never holds up a commit.
   // Errors: INVALID_ARGUMENT for a position it has not given.
   virtual Task<StatusOr<JobPage>> list(JobFilter filter, std::string position, size_t max_jobs) = 0;
 

@@ -224,7 +224,7 @@ TEST(Client, ListFollowsThePages) {
   std::vector<std::string> asked;
   FakeServer server;
   server.on_list = [&](const v1::ListJobsRequest& request, v1::ListJobsResponse* response) {
-    asked.push_back(request.queue() + ":" + request.page_token());
+    asked.push_back(request.filter().queue() + ":" + request.page_token());
     const auto add = [&](const char* id) { response->add_jobs()->mutable_spec()->set_id(id); };
     if (asked.size() == 1) {
       add("a"), add("b");
@@ -240,7 +240,7 @@ TEST(Client, ListFollowsThePages) {
   };
   Client client = client_of(server);
   v1::ListJobsRequest request;
-  request.set_queue("mail");
+  request.mutable_filter()->set_queue("mail");
   std::vector<std::string> ids;
   JobList jobs = client.jobs(request);
   for (const v1::Job& job : jobs) ids.push_back(job.spec().id());

@@ -103,7 +103,7 @@ std::optional<milliseconds> take_over() {
       static_cast<long long>(milliseconds(Cluster::kLease).count()));
   Client client({.server = front.address()});
   v1::ListJobsRequest all;
-  all.add_states(v1::JOB_STATE_RUNNING);
+  all.mutable_filter()->add_states(v1::JOB_STATE_RUNNING);
   all.set_page_size(1000);
   const auto running = client.list(all);
   EXPECT_TRUE(running.ok()) << running.status();

@@ -134,7 +134,7 @@ size_t Load::look() {
                  .call_deadline_ms = options_.give_up_ms,
                  .retry_for_ms = options_.give_up_ms});
   v1::ListJobsRequest all;
-  all.set_type("noted");
+  all.mutable_filter()->set_type("noted");
   all.set_page_size(1000);
   size_t open = 0;
   JobList jobs = client.jobs(all);

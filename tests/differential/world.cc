@@ -104,11 +104,12 @@ Call draw_list(Random& random, bool times) {
   }
   if (random.below(3) == 0) filter.queue = std::string(1, static_cast<char>('a' + random.below(3)));
   if (random.below(3) == 0) filter.type = random.below(2) == 0 ? "even" : "odd";
+  if (random.below(6) == 0) filter.error = random.below(2) == 0 ? "error" : "e";
   const std::string position = random.below(8) == 0 ? "nonsense" : "";
   const size_t page_size = 1 + random.below(4);
   Call call;
   call.text = "list pages of " + number_text(page_size) + " from '" + position + "' queue '" +
-              filter.queue + "' type '" + filter.type + "'";
+              filter.queue + "' type '" + filter.type + "' error '" + filter.error + "'";
   for (const v1::JobState state : filter.states) call.text += " " + v1::JobState_Name(state);
   call.ask = [=](Subject& s, size_t p) { return ask_list(s, p, filter, position, page_size); };
   return call;

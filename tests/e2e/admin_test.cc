@@ -101,6 +101,50 @@ TEST_F(Admin, RetryRunsADeadJobAgainAndNoOther) {
   }
 }
 
+TEST_F(Admin, AFilterChangesAllThatMatchOnceItIsConfirmed) {
+  for (int i = 0; i < 3; ++i) ended("fail", R"({"message":"no ink"})", {"--queue", "print"});
+  ended("fail", R"({"message":"no paper"})", {"--queue", "print"});
+  const std::string other = ended("echo", "x");
+  const std::vector<std::string> inkless = {"--queue", "print", "--error", "no ink"};
+  const auto run = [&](std::vector<std::string> command, std::vector<std::string> more = {}) {
+    command.insert(command.end(), inkless.begin(), inkless.end());
+    command.insert(command.end(), more.begin(), more.end());
+    return daemon_.weft(command);
+  };
+  EXPECT_EQ(run({"retry"}, {"--count"}).out, "3 jobs\n");
+  const Ended unasked = run({"retry"});
+  EXPECT_EQ(unasked.exit_code, 2);
+  EXPECT_THAT(unasked.err, HasSubstr("--yes"));
+  const Ended retried = run({"retry"}, {"--yes"});
+  EXPECT_EQ(retried.exit_code, 0) << retried.err;
+  EXPECT_EQ(retried.out, "3 jobs\n");
+  for (const json& job : json_lines(run({"list", "-o", "jsonl"}).out)) {
+    EXPECT_EQ(daemon_.weft({"result", job["id"]}).exit_code, 10);
+  }
+  const json deleted = json::parse(run({"delete"}, {"--yes", "-o", "json"}).out);
+  EXPECT_EQ(deleted["matched"], 3);
+  EXPECT_EQ(deleted["changed"], 3);
+  EXPECT_EQ(daemon_.weft({"delete", "--all", "--count"}).out, "2 jobs\n");
+  const std::string running = daemon_.submit("sleep", R"({"ms":600000})");
+  EXPECT_EQ(daemon_.weft({"cancel", "--type", "sleep", "--yes", "--reason", "late"}).out,
+            "1 job\n");
+  EXPECT_EQ(daemon_.weft({"result", running}).exit_code, 11);
+  EXPECT_EQ(daemon_.weft({"get", other}).exit_code, 0);
+}
+
+TEST_F(Admin, AChangeNeedsAnIdOrAFilterAndNotBoth) {
+  const Ended none = daemon_.weft({"cancel"});
+  EXPECT_EQ(none.exit_code, 2);
+  EXPECT_THAT(none.err, HasSubstr("--all"));
+  EXPECT_EQ(daemon_.weft({"delete", "some-job-id", "--queue", "print", "--yes"}).exit_code, 2);
+  const Ended time = daemon_.weft({"list", "--since", "yesterday"});
+  EXPECT_EQ(time.exit_code, 2);
+  EXPECT_THAT(time.err, HasSubstr("2026-01-31T08:00:00Z"));
+  const Ended state = daemon_.weft({"retry", "--state", "queued", "--yes"});
+  EXPECT_EQ(state.exit_code, 1);
+  EXPECT_THAT(state.err, HasSubstr("INVALID_ARGUMENT"));
+}
+
 TEST_F(Admin, DeleteForgetsAFinishedJobOnly) {
   const std::string id = ended("count", R"({"to":10})");
   EXPECT_EQ(daemon_.weft({"delete", id}).out, "deleted\n");

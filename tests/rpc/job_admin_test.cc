@@ -102,45 +102,64 @@ TEST_F(ListTest, TakesPageSizesUpToItsLimit) {
 
 TEST_F(ListTest, FiltersReachTheStoreAndWrongOnesAreNamed) {
   v1::ListJobsRequest request;
-  request.add_states(v1::JOB_STATE_DEAD);
-  request.add_states(v1::JOB_STATE_QUEUED);
-  request.add_states(v1::JOB_STATE_DEAD);
-  request.set_queue("mail");
-  request.set_type("echo");
+  request.mutable_filter()->add_states(v1::JOB_STATE_DEAD);
+  request.mutable_filter()->add_states(v1::JOB_STATE_QUEUED);
+  request.mutable_filter()->add_states(v1::JOB_STATE_DEAD);
+  request.mutable_filter()->set_queue("mail");
+  request.mutable_filter()->set_type("echo");
   ASSERT_TRUE(list(request).ok());
   const JobFilter filter = on_loop([&] { return store().last_filter; });
   EXPECT_EQ(filter.states, (std::vector{v1::JOB_STATE_DEAD, v1::JOB_STATE_QUEUED}));
   EXPECT_EQ(filter.queue, "mail");
   EXPECT_EQ(filter.type, "echo");
   v1::ListJobsRequest wrong = request;
-  wrong.set_queue("Not A Queue");
-  EXPECT_EQ(violated_field(list(wrong)), "queue");
+  wrong.mutable_filter()->set_queue("Not A Queue");
+  EXPECT_EQ(violated_field(list(wrong)), "filter.queue");
   wrong = request;
-  wrong.set_type("not a type");
-  EXPECT_EQ(violated_field(list(wrong)), "type");
+  wrong.mutable_filter()->set_type("not a type");
+  EXPECT_EQ(violated_field(list(wrong)), "filter.type");
   wrong = request;
-  wrong.add_states(static_cast<v1::JobState>(99));
-  EXPECT_EQ(violated_field(list(wrong)), "states[3]");
+  wrong.mutable_filter()->add_states(static_cast<v1::JobState>(99));
+  EXPECT_EQ(violated_field(list(wrong)), "filter.states[3]");
+  wrong = request;
+  wrong.mutable_filter()->set_error(std::string(limits::kErrorFilterBytes, 'x'));
+  EXPECT_TRUE(list(wrong).ok());
+  wrong.mutable_filter()->set_error(std::string(limits::kErrorFilterBytes + 1, 'x'));
+  EXPECT_EQ(violated_field(list(wrong)), "filter.error");
+  wrong = request;
+  wrong.mutable_filter()->set_idempotency_key(std::string(limits::kIdempotencyKeyBytes + 1, 'x'));
+  EXPECT_EQ(violated_field(list(wrong)), "filter.idempotency_key");
+  wrong = request;
+  wrong.mutable_filter()->mutable_submitted_from()->set_nanos(-1);
+  EXPECT_EQ(violated_field(list(wrong)), "filter.submitted_from");
+  wrong = request;
+  wrong.mutable_filter()->mutable_submitted_from()->set_seconds(100);
+  wrong.mutable_filter()->mutable_submitted_before()->set_seconds(100);
+  EXPECT_EQ(violated_field(list(wrong)), "filter.submitted_before");
 }
 
 TEST_F(ListTest, RefusesATokenOfAnotherQueryAndWhatIsNoToken) {
   fill(30);
   v1::ListJobsRequest request;
   request.set_page_size(10);
-  request.set_queue("mail");
-  request.add_states(v1::JOB_STATE_DEAD);
+  request.mutable_filter()->set_queue("mail");
+  request.mutable_filter()->add_states(v1::JOB_STATE_DEAD);
   ASSERT_TRUE(list(request).ok());
   const std::string token = page.next_page_token();
   request.set_page_token(token);
   request.set_page_size(5);  // how much comes at once is not what is asked
   EXPECT_TRUE(list(request).ok());
-  std::vector<v1::ListJobsRequest> wrong(6, request);
-  wrong[0].set_queue("post");
-  wrong[1].clear_states();
-  wrong[2].set_type("echo");
+  std::vector<v1::ListJobsRequest> wrong(10, request);
+  wrong[0].mutable_filter()->set_queue("post");
+  wrong[1].mutable_filter()->clear_states();
+  wrong[2].mutable_filter()->set_type("echo");
   wrong[3].set_page_token("garbage");
   wrong[4].set_page_token(std::string(100'000, 'A'));
   wrong[5].set_page_token(token + "AAAA");
+  wrong[6].mutable_filter()->set_error("x");
+  wrong[7].mutable_filter()->set_idempotency_key("x");
+  wrong[8].mutable_filter()->mutable_submitted_from()->set_seconds(1);
+  wrong[9].mutable_filter()->mutable_submitted_before()->set_seconds(1);
   for (const v1::ListJobsRequest& asked : wrong) {
     const grpc::Status status = list(asked);
     EXPECT_EQ(status.error_code(), grpc::INVALID_ARGUMENT);
@@ -323,8 +342,8 @@ TEST_F(RetryAndDeleteTest, ListsWhatTheStoreHasPageByPage) {
   submit("sleep", R"({"ms":600000})");
   v1::ListJobsRequest request;
   request.set_page_size(10);
-  request.add_states(v1::JOB_STATE_SUCCEEDED);
-  request.set_type("echo");
+  request.mutable_filter()->add_states(v1::JOB_STATE_SUCCEEDED);
+  request.mutable_filter()->set_type("echo");
   std::set<std::string> listed;
   do {
     grpc::ClientContext context;

@@ -85,6 +85,59 @@ STORE_TEST(ListFiltersByStateQueueAndType) {
   EXPECT_THAT(none, IsEmpty());
 }
 
+// A job that ends so.
+Task<v1::Job> ended_job(Harness& h, v1::JobSpec spec, v1::JobState state, const char* code,
+                        const char* message) {
+  v1::Job job = co_await h.run_one(std::move(spec));
+  v1::Outcome outcome;
+  outcome.set_error_code(code);
+  outcome.set_error_message(message);
+  std::vector<Settlement> one;
+  one.emplace_back(Harness::token_of(job), state, std::move(outcome), 0);
+  TakeRequest nothing;
+  const auto taken = co_await h.store().settle_and_take(std::move(one), nothing);
+  EXPECT_TRUE(taken.ok() && taken->settled[0].ok());
+  co_return job;
+}
+
+STORE_TEST(ListFiltersByTimeKeyAndError) {
+  v1::JobSpec keyed = named("first-of-all", "a", "x");
+  keyed.set_idempotency_key("the key");
+  co_await ended_job(harness, keyed, v1::JOB_STATE_DEAD, "handler_error", "no route to mars");
+  co_await sleep_for(std::chrono::seconds(10));
+  keyed = named("second-one", "b", "x");
+  keyed.set_idempotency_key("the key");
+  co_await ended_job(harness, keyed, v1::JOB_STATE_DEAD, "deadline", "too slow");
+  co_await sleep_for(std::chrono::seconds(10));
+  co_await ended_job(harness, named("third-one-x", "a", "x"), v1::JOB_STATE_CANCELLED, "cancelled",
+                     "no route wanted");
+  co_await ended_job(harness, named("well-done-x", "a", "x"), v1::JOB_STATE_SUCCEEDED, "", "");
+  co_await harness.add(named("waiting-one", "a", "x"));
+  const auto keys = co_await list_ids(harness, {.idempotency_key = "the key"});
+  EXPECT_THAT(keys, ElementsAre("second-one", "first-of-all"));
+  const auto no_key = co_await list_ids(harness, {.idempotency_key = "the"});
+  EXPECT_THAT(no_key, IsEmpty());
+  const auto routes = co_await list_ids(harness, {.error = "no route"});
+  EXPECT_THAT(routes, ElementsAre("third-one-x", "first-of-all"));
+  const auto dead_routes =
+      co_await list_ids(harness, {.states = {v1::JOB_STATE_DEAD}, .error = "no route"});
+  EXPECT_THAT(dead_routes, ElementsAre("first-of-all"));
+  const auto codes = co_await list_ids(harness, {.error = "deadl"});
+  EXPECT_THAT(codes, ElementsAre("second-one"));
+  const auto across = co_await list_ids(harness, {.error = "deadline too"});
+  EXPECT_THAT(across, IsEmpty()) << "code and message are two texts";
+  const auto second = co_await harness.get("second-one");
+  const int64_t at = second.submit_time().seconds() * 1'000'000'000 + second.submit_time().nanos();
+  const auto from = co_await list_ids(harness, {.queue = "b", .submitted_from_ns = at});
+  EXPECT_THAT(from, ElementsAre("second-one"));
+  const auto later = co_await list_ids(harness, {.submitted_from_ns = at + 1});
+  EXPECT_THAT(later, ElementsAre("waiting-one", "well-done-x", "third-one-x"));
+  const auto before = co_await list_ids(harness, {.submitted_before_ns = at});
+  EXPECT_THAT(before, ElementsAre("first-of-all"));
+  const auto up_to = co_await list_ids(harness, {.submitted_before_ns = at + 1});
+  EXPECT_THAT(up_to, ElementsAre("second-one", "first-of-all"));
+}
+
 STORE_TEST(ListedJobsHaveNeitherPayloadNorResult) {
   const v1::Job job = co_await harness.run_one(Harness::make_spec("q", "large payload"));
   co_await harness.must(harness.append(Harness::token_of(job), 1, {"a", "b"}));

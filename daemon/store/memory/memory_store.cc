@@ -283,7 +283,7 @@ class MemoryStore final : public Store {
     JobPage page;
     size_t looked_at = 0;
     for (auto next = by_age_.lower_bound(*before); next != by_age_.begin();) {
-      if (page.jobs.size() == max_jobs || looked_at == limits::kListScan) {
+      if (page.jobs.size() == max_jobs || looked_at == list_scan(filter)) {
         page.next = to_position(next->first);
         break;
       }
@@ -291,7 +291,7 @@ class MemoryStore final : public Store {
       ++looked_at;
       const v1::Job& job = next->second->job;
       if (!matches_state_and_queue(filter, job.state(), job.spec().queue())) continue;
-      if (!matches_type(filter, job.spec().type())) continue;
+      if (!matches_record(filter, job)) continue;
       page.jobs.push_back(in_brief(job));
       if (job.has_outcome()) page.jobs.back().mutable_outcome()->clear_result();
     }

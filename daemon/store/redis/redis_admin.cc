@@ -15,6 +15,9 @@ constexpr size_t kListParts = 5;  // of the answer, for each job
 
 constexpr int64_t kExpired = -2;  // instead of a record
 
+// A job's times are whole microseconds here.
+int64_t to_us_up(int64_t ns) { return ns / 1000 + (ns % 1000 > 0 ? 1 : 0); }
+
 int64_t to_number(size_t size) { return static_cast<int64_t>(size); }
 
 Status expired(const std::string& job_id) {
@@ -40,9 +43,12 @@ Task<StatusOr<JobPage>> RedisStore::list(JobFilter filter, std::string position,
   while (true) {
     RedisCommand command = begin_call(redis_scripts::job_list);
     command.add(position).add(to_number(max_jobs - page.jobs.size()));
-    command.add(to_number(std::min(limits::kRedisScan, limits::kListScan - looked_at)));
+    command.add(to_number(std::min(limits::kRedisScan, list_scan(filter) - looked_at)));
     command.add(to_number(limits::kReadBatchBytes));
     command.add(filter.queue).add(filter.type).add(states);
+    command.add(filter.submitted_from_ns == INT64_MIN ? 0 : to_us_up(filter.submitted_from_ns));
+    command.add(to_us_up(filter.submitted_before_ns));
+    command.add(filter.idempotency_key).add(filter.error);
     const StatusOr<RedisReply> reply =
         co_await connection_.call_script(redis_scripts::job_list, std::move(command));
     if (!reply.ok()) co_return unavailable(reply.status());
@@ -51,13 +57,14 @@ Task<StatusOr<JobPage>> RedisStore::list(JobFilter filter, std::string position,
           to_job((*reply)[i + 1], (*reply)[i + 2], (*reply)[i + 3], (*reply)[i + 4]);
       if (!job.ok()) co_return job.status();
       job->mutable_spec()->clear_payload();
-      page.jobs.push_back(*std::move(job));
+      // The script finds an error's text also across its parts.
+      if (matches_record(filter, *job)) page.jobs.push_back(*std::move(job));
     }
     const bool more = (*reply)[2].integer() != 0;
     if (!more) co_return StatusOr<JobPage>(std::move(page));
     position = to_position((*reply)[0].integer());
     looked_at += static_cast<size_t>((*reply)[1].integer());
-    if (page.jobs.size() >= max_jobs || looked_at >= limits::kListScan) {
+    if (page.jobs.size() >= max_jobs || looked_at >= list_scan(filter)) {
       page.next = position;
       co_return StatusOr<JobPage>(std::move(page));
     }

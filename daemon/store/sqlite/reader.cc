@@ -72,7 +72,7 @@ StatusOr<JobPage> Reader::list(const JobFilter& filter, const std::string& posit
   int64_t last_row = *before;
   scan_jobs_.bind(1, *before);
   while (scan_jobs_.next()) {
-    if (page.jobs.size() == max_jobs || looked_at == limits::kListScan) {
+    if (page.jobs.size() == max_jobs || looked_at == list_scan(filter)) {
       scan_jobs_.reset();
       page.next = to_position(last_row);
       break;
@@ -87,7 +87,7 @@ StatusOr<JobPage> Reader::list(const JobFilter& filter, const std::string& posit
       database_.note_damage(kBadRecord);
       break;
     }
-    if (!matches_type(filter, found.job.spec().type())) continue;
+    if (!matches_record(filter, found.job)) continue;
     last_send_.bind(1, found.row);
     if (last_send_.next()) found.job.set_last_send(static_cast<uint64_t>(last_send_.integer(0)));
     last_send_.reset();

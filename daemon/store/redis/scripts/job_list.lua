@@ -3,11 +3,13 @@
 -- KEYS[1] P
 -- ARGV  1 only jobs older than this age ('+inf': all)  2 most jobs to return  3 most records to look
 --       at  4 most bytes to return, about  5 queue ('': any)  6 type ('': any)  7 states, a byte
---       each ('': any)
+--       each ('': any)  8 submitted at this microsecond or later  9 and before this one  10
+--       idempotency key ('': any)  11 a part of the outcome's error ('': any)
 -- Returns {age of the last record looked at, records looked at, 1 when there are older ones, then
 -- for each job id, record, spec, outcome without the result, progress}; what is not there is nil.
 local before, most, scan, room = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local queue, type, states = ARGV[5], ARGV[6], ARGV[7]
+local from_us, before_us, key, error_text = tonumber(ARGV[8]), tonumber(ARGV[9]), ARGV[10], ARGV[11]
 local READ = 4 * 1048576  -- bytes of specs in one call
 local IDS = 4096          -- ids in one call, those of jobs that are gone included
 local PIECE = 64          -- ids that are looked up together
@@ -15,6 +17,13 @@ local PIECE = 64          -- ids that are looked up together
 local function matches(spec, job)
   local state = job and sub(job, 1, 1) or string.char(QUEUED)
   if states ~= '' and not string.find(states, state, 1, true) then return false end
+  local submit = unpack_struct('>I8', spec, 9)
+  if submit < from_us or submit >= before_us then return false end
+  if key ~= '' and sub(spec, 27, 26 + byte(spec, 26)) ~= key then return false end
+  if error_text ~= '' then
+    local failed = job and byte(job) > SUCCEEDED and has(byte(job, 10), OUTCOME)
+    if not failed then return false end
+  end
   if queue == '' and type == '' then return true end
   local its_queue, its_type = unpack_struct('>Bc0Bc0', spec, 27 + byte(spec, 26))
   return (queue == '' or queue == its_queue) and (type == '' or type == its_type)
@@ -39,11 +48,13 @@ local function add(id, record, spec)
   local outcome, progress = false, false
   local flags = byte(record, 10)
   if has(flags, OUTCOME) then outcome = without_result(call('HGET', P .. 'outcome', id)) end
+  if error_text ~= '' and not string.find(outcome or '', error_text, 1, true) then return false end
   if has(flags, PROGRESS) then progress = call('HGET', P .. 'progress', id) end
   for _, part in ipairs({id, record, spec, outcome, progress}) do
     answer[#answer + 1] = part
     room = room - (part and #part or 0)
   end
+  return true
 end
 
 -- Block by block, each from its end. What is left of a job that went is not older than the one before.
@@ -75,8 +86,7 @@ while true do
         looked_at = looked_at + 1
         before, read = age, read + #spec
         answer[1], answer[2] = age, looked_at
-        if matches(spec, job) then
-          add(ids[i], whole(spec, job), only_spec(spec))
+        if matches(spec, job) and add(ids[i], whole(spec, job), only_spec(spec)) then
           found = found + 1
         end
       end

@@ -4,6 +4,9 @@
 #   cmake -DFOLDER=… -DOUTPUT=… -P embed_scripts.cmake
 # Redis makes every function of a script anew in every call, so a script gets those functions of
 # common.lua that it names, and that these name; all that stands between functions it gets anyway.
+# All but the constants at the beginning of common.lua stands in one function more: to make a function,
+# Lua looks for each local of the one around it among all that are in use, and copies those of the one
+# around that. With a hundred functions that is a quarter of the time of a small call.
 # Lines with nothing but a comment are left out. (No Lua file here has long brackets, which may hold
 # lines that only look like one.)
 cmake_minimum_required(VERSION 3.25)
@@ -69,9 +72,11 @@ foreach(file ${files})
       string(PREPEND common "${function_${i}}")
     endif()
     string(APPEND needs "${between_${i}}")
-    string(PREPEND common "${between_${i}}")
+    if(i GREATER 0)
+      string(PREPEND common "${between_${i}}")
+    endif()
   endwhile()
-  set(script "${shebang}\n${common}${body}")
+  set(script "${shebang}\n${between_0}return (function()\n${common}${body}\nend)()\n")
   string(SHA1 sha1 "${script}")
   string(APPEND header "extern const RedisScript ${name};\n")
   # A string literal may be no longer than 64 KiB everywhere; these are shorter.

@@ -19,6 +19,7 @@ constexpr char kPayloadFollows = 2;  // in the bytes of a job
 constexpr char kKeyFollows = 4;
 constexpr char kBrief = 8;
 constexpr char kDueFollows = 16;
+constexpr char kTimed = 32;
 
 size_t bytes_of(const v1::JobSpec& spec) { return spec.ByteSizeLong() + 256; }
 
@@ -116,6 +117,7 @@ Task<void> RedisStore::send_submits(SubmitBatch::Entries entries) {
         if (!spec.idempotency_key().empty()) follows |= kKeyFollows;
         if (retention_ms(spec, options_.retention_ms) == 0) follows |= kBrief;
         if (spec.has_delay() || spec.has_run_at()) follows |= kDueFollows;
+        if (spec.has_expire_at() || spec.has_total_timeout()) follows |= kTimed;
         metas += {static_cast<char>(lane_of[i]), made ? '\1' : '\0', follows};
       }
       command.add(metas);

@@ -190,7 +190,7 @@ local function enter_all(dues)
 end
 
 -- What may follow when nothing but what the caller thinks of the job has to be known.
-local QUICK = {[0] = true, [2] = true, [8] = true, [10] = true, [16] = true, [24] = true}
+local QUICK = {[2] = true, [8] = true, [10] = true, [16] = true, [24] = true}
 local settlements = tonumber(ARGV[at])
 if settlements > 0 then
   local hows, first = ARGV[at + 1], at + 2
@@ -202,7 +202,7 @@ if settlements > 0 then
   local trusted, left = {}, {}
   for i = 1, settlements do
     local _, follows, high, low = byte(hows, 4 * i - 3, 4 * i)
-    if QUICK[follows] and high + low > 0 and not (touched and touched[i] == 1) then
+    if (follows == 0 or QUICK[follows]) and high + low > 0 and not (touched and touched[i] == 1) then
       trusted[i] = true
       left[#left + 1] = ARGV[first + i - 1]
     end
@@ -228,20 +228,18 @@ if settlements > 0 then
     end
     if trusted[i] then
       letters[i] = 'd'
-      local kind = pause and err and -1 or state
-      local ends = group.ends[kind]
+      local ends = group.ends[err and -state or state]
       if not ends then
         ends = end_group(group, state, err)
-        group.ends[kind] = ends
+        group.ends[err and -state or state] = ends
       end
       local job = ends.job
       if pause then
-        local after, age = unpack_struct('>I8I8', pause)
         letters[i] = 'w'
-        job = ends.before .. pack('>I8', now + after) .. ends.after
+        local after, age = unpack_struct('>I8I8', pause)
+        sets[#sets + 1], sets[#sets + 2] = id, ends.before .. pack('>I8', now + after) .. ends.after
         dues[#dues + 1], dues[#dues + 2] = ms_up(now + after), pack('>I8', age) .. id
         group.later = group.later + 1
-        sets[#sets + 1], sets[#sets + 2] = id, job
       elseif group.keep == 0 then
         group.ids[#group.ids + 1] = id
       else
@@ -281,7 +279,7 @@ if settlements > 0 then
     local ended, there = 0, 0
     for state, ends in pairs(group.ends) do
       if #ends.ids > 0 then
-        there = keep_finished(group.queue, state, now, group.keep, ends.ids)
+        there = keep_finished(group.queue, math.abs(state), now, group.keep, ends.ids)
         ended = ended + #ends.ids
       end
     end
@@ -369,12 +367,13 @@ local function take_from_lane(x, queue, type, most)
   for i = 1, n do
     if bytes >= most_bytes or ended * OVER_COST >= LOOKS then break end
     local spec = its[i]
-    if byte(spec, 25) > 0 and has_ended(ids[i], there[i], spec) then
+    local flags = byte(spec, 25)
+    if flags > 0 and has_ended(ids[i], there[i], spec) then
       ended = ended + 1
     else
       local place = #taken + 1
       taken[place], jobs[place], specs[place] = ids[i], there[i] or false, spec
-      bytes = bytes + (byte(spec, 25) == 0 and #spec or size_of(ids[i], spec))
+      bytes = bytes + (flags == 0 and #spec or size_of(ids[i], spec))
     end
     used = i
   end

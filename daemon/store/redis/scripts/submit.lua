@@ -4,7 +4,8 @@
 -- ARGV  1 clock  2 INC of the caller  3 most queued jobs of a queue  4 N lanes, then for each its
 --       queue and type; then three bytes for each job: its lane (from 1), 1 when the store has made
 --       the id, and what follows: LARGE a payload, KEY an idempotency key, BRIEF that job's retention
---       is 0, DUE microseconds when it is due, after a '+' from now on; then for each job: id; what
+--       is 0, DUE microseconds when it is due, after a '+' from now on, TIMED nothing (P spec has that
+--       flag); then for each job: id; what
 --       P spec has from `keep` on; payload; the name of its key and what P key has, with 0 for the
 --       time; when it is due
 -- Returns {counts, a letter for each job, the ids of those with the letter k, milliseconds until the
@@ -29,19 +30,23 @@ for i = 1, n do
   local follows = byte(metas, 3 * i)
   ids[i], specs[i] = ARGV[at], ARGV[at + 1]
   at = at + 2
-  if has(follows, LARGE) then
-    payloads[i] = ARGV[at]
-    at = at + 1
-  end
-  if has(follows, KEY) then
-    names[i], values[i] = ARGV[at], ARGV[at + 1]
-    at = at + 2
-    asked[#asked + 1] = names[i]
-    asking[#asking + 1] = i
-  end
-  if has(follows, DUE) then
-    dues[i] = (sub(ARGV[at], 1, 1) == '+' and now or 0) + tonumber(ARGV[at])
-    at = at + 1
+  if follows > 0 then
+    if has(follows, LARGE) then
+      payloads[i] = ARGV[at]
+      at = at + 1
+    end
+    if has(follows, KEY) then
+      names[i], values[i] = ARGV[at], ARGV[at + 1]
+      at = at + 2
+      asked[#asked + 1] = names[i]
+      asking[#asking + 1] = i
+    end
+    if has(follows, DUE) then
+      dues[i] = (sub(ARGV[at], 1, 1) == '+' and now or 0) + tonumber(ARGV[at])
+      at = at + 1
+    elseif has(follows, TIMED) then
+      dues[i] = now
+    end
   end
 end
 local there = call('HMGET', P .. 'spec', unpack(ids))
@@ -126,10 +131,18 @@ end
 local letters, kept_specs, kept_jobs, kept_keys, seconds = {}, {}, {}, {}, {}
 local later = {}  -- SCHEDULED jobs of a queue
 local fresh, opened = {}, {}
--- What P job has of a new one that is due later.
-local function scheduled_job(flags, due)
-  return string.char(SCHEDULED) .. ZERO .. string.char(flags + TIMES) .. string.rep('\0', 29) ..
-    pack('>I8', due) .. string.rep(ZERO, 3)
+-- A new job with a time. True: it is due later.
+local function enter_timed(id, spec, due, queue)
+  local job = false
+  if due > now then
+    job = string.char(SCHEDULED) .. ZERO .. string.char(with(byte(spec, 25), TIMES)) ..
+      string.rep('\0', 29) .. pack('>I8', due) .. string.rep(ZERO, 3)
+    kept_jobs[#kept_jobs + 1] = id
+    kept_jobs[#kept_jobs + 1] = job
+    later[queue] = (later[queue] or 0) + 1
+  end
+  enter_times(id, unpack_job(whole(spec, job)))
+  return due > now
 end
 local submitted = pack('>I8', now)
 local brief_ms = math.floor(now / 1000) + KEY_MS
@@ -152,18 +165,12 @@ for i = 1, n do
     new_ids[id] = i
     fresh[#fresh + 1] = id
     specs[i] = age8 .. submitted .. specs[i]
-    local flags, due, job = byte(specs[i], 25), dues[i], false
-    if due and due > now then
+    if dues[i] and enter_timed(id, specs[i], dues[i], lane.queue) then
       letters[i] = 't'
-      job = scheduled_job(without(flags, TIMED), due)
-      kept_jobs[#kept_jobs + 1] = id
-      kept_jobs[#kept_jobs + 1] = job
-      later[lane.queue] = (later[lane.queue] or 0) + 1
     else
       if #lane.entries == 0 then opened[#opened + 1] = lane end
       lane.entries[#lane.entries + 1] = age8 .. id
     end
-    if job or has(flags, TIMED) then enter_times(id, unpack_job(whole(specs[i], job))) end
     kept_specs[#kept_specs + 1] = id
     kept_specs[#kept_specs + 1] = specs[i]
     if payloads[i] then call('HSET', P .. 'payload', id, payloads[i]) end

@@ -358,6 +358,7 @@ TEST(RedisStore, LooksAtTheLayoutOnEveryConnection) {
 TEST(RedisStore, AnotherLayoutIsLeftAlone) {
   RedisProcess redis;
   for (const auto& written : {std::vector<std::string>{"SET", "{weft:00}:layout", "99"},
+                              std::vector<std::string>{"SET", "{weft:00}:layout", "3"},
                               std::vector<std::string>{"RPUSH", "{weft:00}:layout", "a list"}}) {
     redis.command({"FLUSHALL"});
     redis.command(written);

@@ -198,6 +198,7 @@ TEST(RedisWorkers, OneThatWasGivenUpAliveStartsAnewAndItsJobsAreForgiven) {
     auto wait = b.becomes(ids[0], v1::JOB_STATE_QUEUED);
     const v1::Job given_up = co_await wait;
     EXPECT_EQ(given_up.crashes(), 1u);
+    EXPECT_EQ(given_up.errors_size(), 1);
     const Status stale = co_await a.settle(taken[0], a.self);
     EXPECT_EQ(stale.code(), StatusCode::kAborted);
     EXPECT_THAT(a.told.became, IsEmpty());
@@ -217,6 +218,7 @@ TEST(RedisWorkers, OneThatWasGivenUpAliveStartsAnewAndItsJobsAreForgiven) {
     for (const std::string& id : ids) {
       const v1::Job job = co_await b.get(id);
       EXPECT_EQ(job.crashes(), 0u);
+      EXPECT_EQ(job.errors_size(), 0);
     }
     // Under its new name it works on.
     const auto jobs = [&]() -> Task<size_t> {

@@ -1,7 +1,7 @@
 // Blocking calls with retries.
 #include <utility>
 
-#include <weft/client/call_retry.h>
+#include <weft/client/blocking_call.h>
 #include <weft/client/client.h>
 #include <weft/client/client_core.h>
 #include <weft/client/event_reader.h>
@@ -9,36 +9,6 @@
 #include <weft/client/text.h>
 
 namespace weft {
-namespace {
-
-Status stopped_status() {
-  return make_status(StatusCode::kCancelled, "the client was stopped: make another one to go on");
-}
-
-template <typename Stub, typename Request, typename Response>
-Status call(ClientCore& core, Stub& stub,
-            grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Response*),
-            const Request& request, Response* response, bool* maybe_done = nullptr) {
-  CallRetry retry(core.options, core.random());
-  for (;;) {
-    grpc::ClientContext context;
-    context.set_deadline(retry.deadline());
-    if (!core.begin_call(&context)) return stopped_status();
-    const grpc::Status answer = (stub.*method)(&context, request, response);
-    core.end_call(&context);
-    if (!answer.ok() && core.stopped()) return stopped_status();
-    Status status;
-    const auto pause = retry.after(answer, &status);
-    if (!pause) {
-      if (maybe_done != nullptr) *maybe_done = retry.maybe_done();
-      return status;
-    }
-    core.wait_to_reconnect(*pause);
-  }
-}
-
-}  // namespace
-
 Client::Client(ClientOptions options) : core_(std::make_shared<ClientCore>(std::move(options))) {}
 Client::~Client() = default;
 Client::Client(Client&&) noexcept = default;
@@ -50,7 +20,7 @@ StatusOr<v1::SubmitResponse> Client::submit(v1::JobSpec spec) {
   *request.mutable_spec() = std::move(spec);
   v1::SubmitResponse response;
   WEFT_RETURN_IF_ERROR(
-      call(*core_, *core_->stub, &v1::JobService::Stub::Submit, request, &response));
+      blocking_call(*core_, *core_->stub, &v1::JobService::Stub::Submit, request, &response));
   return response;
 }
 
@@ -59,7 +29,8 @@ StatusOr<v1::Job> Client::get(const std::string& job_id) {
   v1::GetRequest request;
   request.set_id(job_id);
   v1::Job job;
-  WEFT_RETURN_IF_ERROR(call(*core_, *core_->stub, &v1::JobService::Stub::Get, request, &job));
+  WEFT_RETURN_IF_ERROR(
+      blocking_call(*core_, *core_->stub, &v1::JobService::Stub::Get, request, &job));
   return job;
 }
 
@@ -72,7 +43,8 @@ StatusOr<uint64_t> Client::send(const std::string& job_id, std::string value) {
   request.set_sender(core_->sender);
   request.set_number(++core_->sends);
   v1::SendResponse response;
-  WEFT_RETURN_IF_ERROR(call(*core_, *core_->stub, &v1::JobService::Stub::Send, request, &response));
+  WEFT_RETURN_IF_ERROR(
+      blocking_call(*core_, *core_->stub, &v1::JobService::Stub::Send, request, &response));
   return response.number();
 }
 
@@ -84,7 +56,7 @@ StatusOr<v1::CancelResponse> Client::cancel(const std::string& job_id, const std
   request.set_reason(reason);
   v1::CancelResponse response;
   WEFT_RETURN_IF_ERROR(
-      call(*core_, *core_->stub, &v1::JobService::Stub::Cancel, request, &response));
+      blocking_call(*core_, *core_->stub, &v1::JobService::Stub::Cancel, request, &response));
   return response;
 }
 
@@ -94,14 +66,15 @@ StatusOr<v1::SubmitBatchResponse> Client::submit_batch(std::vector<v1::JobSpec> 
   WEFT_RETURN_IF_ERROR(complete_batch(*core_, &request));
   v1::SubmitBatchResponse response;
   WEFT_RETURN_IF_ERROR(
-      call(*core_, *core_->stub, &v1::JobService::Stub::SubmitBatch, request, &response));
+      blocking_call(*core_, *core_->stub, &v1::JobService::Stub::SubmitBatch, request, &response));
   return response;
 }
 
 StatusOr<v1::ListJobsResponse> Client::list(const v1::ListJobsRequest& request) {
   WEFT_RETURN_IF_ERROR(check_list(request));
   v1::ListJobsResponse response;
-  WEFT_RETURN_IF_ERROR(call(*core_, *core_->stub, &v1::JobService::Stub::List, request, &response));
+  WEFT_RETURN_IF_ERROR(
+      blocking_call(*core_, *core_->stub, &v1::JobService::Stub::List, request, &response));
   return response;
 }
 
@@ -112,7 +85,7 @@ StatusOr<v1::Job> Client::retry(const std::string& job_id) {
   v1::Job job;
   bool maybe_done = false;
   const Status status =
-      call(*core_, *core_->stub, &v1::JobService::Stub::Retry, request, &job, &maybe_done);
+      blocking_call(*core_, *core_->stub, &v1::JobService::Stub::Retry, request, &job, &maybe_done);
   if (status.ok()) return job;
   if (!maybe_done || status.code() != StatusCode::kFailedPrecondition) return status;
   // It is not dead any more: an earlier try has queued it, unless it has ended since.
@@ -130,8 +103,8 @@ Status Client::remove(const std::string& job_id) {
   request.set_id(job_id);
   v1::DeleteResponse response;
   bool maybe_done = false;
-  const Status status =
-      call(*core_, *core_->stub, &v1::JobService::Stub::Delete, request, &response, &maybe_done);
+  const Status status = blocking_call(*core_, *core_->stub, &v1::JobService::Stub::Delete, request,
+                                      &response, &maybe_done);
   if (maybe_done && status.code() == StatusCode::kNotFound) return absl::OkStatus();
   return status;
 }
@@ -175,8 +148,8 @@ StatusOr<v1::ChangeJobsProgress> Client::change_jobs(v1::ChangeJobsRequest reque
 
 StatusOr<v1::ListWorkersResponse> Client::workers() {
   v1::ListWorkersResponse response;
-  WEFT_RETURN_IF_ERROR(call(*core_, *core_->worker_stub, &v1::WorkerService::Stub::List,
-                            v1::ListWorkersRequest(), &response));
+  WEFT_RETURN_IF_ERROR(blocking_call(*core_, *core_->worker_stub, &v1::WorkerService::Stub::List,
+                                     v1::ListWorkersRequest(), &response));
   return response;
 }
 
@@ -185,8 +158,8 @@ StatusOr<std::string> Client::dump(const std::string& worker_name) {
   v1::DumpWorkerRequest request;
   request.set_name(worker_name);
   v1::DumpWorkerResponse response;
-  WEFT_RETURN_IF_ERROR(
-      call(*core_, *core_->worker_stub, &v1::WorkerService::Stub::Dump, request, &response));
+  WEFT_RETURN_IF_ERROR(blocking_call(*core_, *core_->worker_stub, &v1::WorkerService::Stub::Dump,
+                                     request, &response));
   return std::move(*response.mutable_text());
 }
 

@@ -15,6 +15,7 @@
 #include <weft/client/submit_stream.h>
 #include <weft/v1/job.pb.h>
 #include <weft/v1/job_service.pb.h>
+#include <weft/v1/schedule_service.pb.h>
 #include <weft/v1/worker_service.pb.h>
 
 namespace weft {
@@ -69,6 +70,19 @@ class Client {
   StatusOr<v1::ListWorkersResponse> workers();
   // Every task of a worker as a tree; "": of the server asked. Errors: NOT_FOUND.
   StatusOr<std::string> dump(const std::string& worker_name = "");
+
+  // The same name with the same schedule is OK; with another one it is ALREADY_EXISTS, unless it
+  // may be replaced.
+  StatusOr<v1::CreateScheduleResponse> create_schedule(v1::Schedule schedule, bool replace = false);
+  // Errors, of all of these: NOT_FOUND.
+  StatusOr<v1::Schedule> get_schedule(const std::string& name);
+  // One page, by name. Errors: INVALID_ARGUMENT for what is no page token.
+  StatusOr<v1::ListSchedulesResponse> list_schedules(const v1::ListSchedulesRequest& request);
+  StatusOr<v1::Schedule> pause_schedule(const std::string& name);
+  StatusOr<v1::Schedule> resume_schedule(const std::string& name);
+  // A job now; its id. Errors: FAILED_PRECONDITION when the overlap policy does not allow it.
+  StatusOr<std::string> trigger_schedule(const std::string& name);
+  Status remove_schedule(const std::string& name);
 
   // Ends the calls above, those in progress and later ones, with CANCELLED; what they asked for may
   // have happened. Streams have a stop() of their own. Thread: any.

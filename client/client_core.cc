@@ -36,6 +36,7 @@ ClientCore::ClientCore(ClientOptions client_options)
       channel(open_channel(options.server)),
       stub(v1::JobService::NewStub(channel)),
       worker_stub(v1::WorkerService::NewStub(channel)),
+      schedule_stub(v1::ScheduleService::NewStub(channel)),
       sender(new_sender()) {}
 
 std::string ClientCore::new_job_id() {

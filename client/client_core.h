@@ -12,6 +12,7 @@
 #include <weft/base/random.h>
 #include <weft/client/client_options.h>
 #include <weft/v1/job_service.grpc.pb.h>
+#include <weft/v1/schedule_service.grpc.pb.h>
 #include <weft/v1/worker_service.grpc.pb.h>
 
 namespace weft {
@@ -38,6 +39,7 @@ class ClientCore {
   const std::shared_ptr<grpc::Channel> channel;
   const std::unique_ptr<v1::JobService::Stub> stub;
   const std::unique_ptr<v1::WorkerService::Stub> worker_stub;
+  const std::unique_ptr<v1::ScheduleService::Stub> schedule_stub;
   const std::string sender;  // names this client, so that a repeated send is taken once
 
   std::mutex

@@ -6,10 +6,8 @@
 #include <weft/client/text.h>
 
 namespace weft {
-namespace {
 
-// Every text of a spec: protobuf itself would only print to standard error.
-Status check_texts(const std::string& field, const v1::JobSpec& spec) {
+Status check_spec_texts(const std::string& field, const v1::JobSpec& spec) {
   WEFT_RETURN_IF_ERROR(check_text(field + ".id", spec.id()));
   WEFT_RETURN_IF_ERROR(check_text(field + ".queue", spec.queue()));
   WEFT_RETURN_IF_ERROR(check_text(field + ".type", spec.type()));
@@ -22,8 +20,6 @@ Status check_texts(const std::string& field, const v1::JobSpec& spec) {
   return absl::OkStatus();
 }
 
-}  // namespace
-
 Status complete_spec(ClientCore& core, std::string_view field, v1::JobSpec* spec) {
   if (spec->payload().size() > limits::kPayloadBytes) {
     return field_error(std::string(field) + ".payload",
@@ -31,7 +27,7 @@ Status complete_spec(ClientCore& core, std::string_view field, v1::JobSpec* spec
                            " bytes and the limit is " + std::to_string(limits::kPayloadBytes) +
                            ": put large input in a file and send its path");
   }
-  WEFT_RETURN_IF_ERROR(check_texts(std::string(field), *spec));
+  WEFT_RETURN_IF_ERROR(check_spec_texts(std::string(field), *spec));
   if (spec->id().empty()) spec->set_id(core.new_job_id());
   if (spec->idempotency_key().empty()) spec->set_idempotency_key(spec->id());
   return absl::OkStatus();

@@ -1,6 +1,7 @@
 // What requests get before their first try: checks, and names that make repeating them safe.
 #pragma once
 
+#include <string>
 #include <string_view>
 
 #include <weft/base/status.h>
@@ -9,6 +10,10 @@
 #include <weft/v1/job_service.pb.h>
 
 namespace weft {
+
+// Every text of a spec is UTF-8: protobuf itself would only print to standard error. Thread: any.
+// Errors: INVALID_ARGUMENT that names the field, with `field` before it.
+Status check_spec_texts(const std::string& field, const v1::JobSpec& spec);
 
 // Gives `spec` an id of the client's and an idempotency key, the id, where it has none. `field`
 // names the spec in errors. Thread: any.

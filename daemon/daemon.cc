@@ -31,6 +31,7 @@
 #include <weft/stream/stream_hub.h>
 #include <weft/worker/janitor.h>
 #include <weft/worker/keeper.h>
+#include <weft/worker/schedule_runner.h>
 #include <weft/worker/worker_engine.h>
 
 #include "daemon/admin/http_server.h"
@@ -40,6 +41,7 @@
 #include "daemon/logging.h"
 #include "daemon/process_usage.h"
 #include "daemon/rpc/job_service.h"
+#include "daemon/rpc/schedule_service.h"
 #include "daemon/rpc/server.h"
 #include "daemon/rpc/worker_service.h"
 #include "daemon/service_manager.h"
@@ -228,7 +230,10 @@ class Daemon {
   Registry registry_;             // complete before a worker or a client asks for a type
   WorkerEngine worker_;  // the store's listener, also when it runs nothing: before the first verb
   Janitor janitor_{*store_};
+  ScheduleRunner schedules_{*store_};
   JobService service_;
+  ScheduleService schedule_service_{
+      *store_, schedules_, [this](const std::string& type) { return service_.check_type(type); }};
   WorkerService worker_service_;
   std::unique_ptr<RpcServer> server_;  // the first call finds all of the above
   Metrics metrics_{metric_sources()};
@@ -259,6 +264,7 @@ MetricSources Daemon::metric_sources() {
   sources.hub = &hub_;
   sources.executor = &executor_;
   sources.keeper = &keeper_;
+  sources.schedules = &schedules_;
   if (config_.run_jobs) {
     sources.worker = &worker_;
     sources.slots = config_.concurrency;
@@ -398,7 +404,10 @@ Task<void> Daemon::serve(TaskGroup& group) {
   const std::string grpc_host = address_of(sockets_.grpc, config_.listen_address);
   const std::string admin_host = address_of(sockets_.admin, config_.admin_address);
   std::vector<RpcService*> services = {&worker_service_};
-  if (config_.accept_jobs) services.push_back(&service_);
+  if (config_.accept_jobs) {
+    services.push_back(&service_);
+    services.push_back(&schedule_service_);
+  }
   auto server = RpcServer::start(std::move(options), std::move(services), group);
   if (!server.ok()) {
     exit_code_ = refuse_to_start(server.status());
@@ -410,6 +419,7 @@ Task<void> Daemon::serve(TaskGroup& group) {
   }
   group.start([this] { return janitor_.run(); }).set_name("janitor");
   group.start([this] { return worker_.promote(); }).set_name("promoter");  // a front end's too
+  group.start([this] { return schedules_.run(); }).set_name("schedules");
   not_ready_.clear();
   const std::string grpc_address = host_and_port(grpc_host, server_->port());
   std::printf("weftd ready grpc=%s admin=%s store=%s worker=%s\n", grpc_address.c_str(),
@@ -433,7 +443,7 @@ Task<void> Daemon::serve(TaskGroup& group) {
       std::chrono::milliseconds(limits::kQuietMsMax + limits::kServerStopMs + limits::kUnwindMs),
       "calls", end_calls());
   spdlog::info("stopped");
-  group.cancel(CancelReason::kShutdown);  // the watcher above, and the janitor
+  group.cancel(CancelReason::kShutdown);  // the watcher above, janitor and schedules
 }
 
 Task<void> Daemon::end_jobs() {

@@ -51,6 +51,8 @@ void add_steer_commands(CLI::App& app, const Globals& globals, Command& chosen);
 void add_admin_commands(CLI::App& app, const Globals& globals, Command& chosen);
 // worker list, worker dump
 void add_worker_commands(CLI::App& app, const Globals& globals, Command& chosen);
+// schedule create, list, get, pause, resume, trigger, delete, next
+void add_schedule_commands(CLI::App& app, const Globals& globals, Command& chosen);
 // bench
 void add_bench_command(CLI::App& app, const Globals& globals, Command& chosen);
 

@@ -182,6 +182,7 @@ int run_main(int argc, char** argv) {
   add_steer_commands(app, globals, chosen);
   add_admin_commands(app, globals, chosen);
   add_worker_commands(app, globals, chosen);
+  add_schedule_commands(app, globals, chosen);
   add_bench_command(app, globals, chosen);
   add_globals_help(app);
   try {

@@ -27,6 +27,7 @@ std::vector<prometheus::MetricFamily> Metrics::Collect() const {
   add_loop(families);
   add_streams(families);
   add_store(families);
+  add_schedules(families);
   add_calls(families);
   add_admin(families);
   add_process_metrics(families);
@@ -160,6 +161,17 @@ void Metrics::add_store(MetricFamilies& families) const {
                    "Operations refused because another attempt has the job.",
                    number(stats.stale_tokens));
   if (sources_.store->shared()) add_shared_store(families, stats);
+}
+
+void Metrics::add_schedules(MetricFamilies& families) const {
+  const ScheduleStats& stats = sources_.schedules->stats();
+  families.bounded("weft_schedules", "Schedules in the store",
+                   number(sources_.schedules->schedules()), number(limits::kSchedules));
+  families.counter("weft_schedule_fired_total", "Jobs that this process has submitted for them.",
+                   number(stats.fired));
+  families.counter("weft_schedule_skipped_total", "Ticks that it has left out.",
+                   number(stats.skipped));
+  families.histogram("weft_schedule_lateness_seconds", "From a tick to its job.", stats.lateness);
 }
 
 void Metrics::add_shared_store(MetricFamilies& families, const StoreStats& stats) const {

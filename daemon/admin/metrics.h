@@ -12,6 +12,7 @@
 #include <weft/store/store.h>
 #include <weft/stream/stream_hub.h>
 #include <weft/worker/keeper.h>
+#include <weft/worker/schedule_runner.h>
 #include <weft/worker/worker_engine.h>
 
 #include "daemon/admin/http_server.h"
@@ -48,6 +49,7 @@ struct MetricSources {
   const StreamHub* hub = nullptr;
   const Executor* executor = nullptr;
   const Keeper* keeper = nullptr;
+  const ScheduleRunner* schedules = nullptr;
   const WorkerEngine* worker = nullptr;  // null: this process runs no jobs
   size_t slots = 0;                      // 0 without a worker
   size_t resident_jobs = 0;              // the bound
@@ -70,6 +72,7 @@ class Metrics final : public prometheus::Collectable {
   void add_loop(MetricFamilies& families) const;
   void add_streams(MetricFamilies& families) const;
   void add_store(MetricFamilies& families) const;
+  void add_schedules(MetricFamilies& families) const;
   void add_shared_store(MetricFamilies& families, const StoreStats& stats) const;
   void add_calls(MetricFamilies& families) const;
   void add_admin(MetricFamilies& families) const;

@@ -30,6 +30,8 @@ class JobService final : public RpcService {
   // streams end once what they brought is answered; everything else goes on until the server is
   // shut down.
   void drain();
+  // OK for a type that is accepted; else INVALID_ARGUMENT that names "type".
+  Status check_type(const std::string& type) const;
   // Returns when no job that has ended has a reader to whom something of it is still owed, or after
   // limits::kQuietMsMax.
   Task<void> wait_until_quiet();
@@ -100,7 +102,6 @@ class JobService final : public RpcService {
   static Status check_batch(const Specs& specs, size_t bytes);
   // Names fields of the spec.
   Status check(v1::JobSpec& spec) const;
-  Status check_type(const std::string& type) const;
   static Status check_send(std::string_view field, const std::string& value,
                            std::string_view sender_field, const std::string& sender);
   static Status check_reason(std::string_view field, const std::string& reason);

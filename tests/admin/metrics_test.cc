@@ -135,6 +135,8 @@ CORO_TEST(Metrics, OfAnIdleProcessAreCompleteAndNamedAsTheyShould) {
     // It looks by the real clock at a loop on a virtual one: nothing may seem long to it.
     const Keeper keeper(*EventLoop::current(), {.stall_ms = 100'000'000'000});
     sources.keeper = &keeper;
+    const ScheduleRunner schedules(**store);
+    sources.schedules = &schedules;
     sources.calls = [] {
       return CallMetrics{.held_bytes = 5,
                          .held_bytes_limit = 9,
@@ -200,6 +202,8 @@ CORO_TEST(Metrics, OfASharedStoreTellOfItsServerAndOfLeases) {
     sources.executor = &executor;
     const Keeper keeper(*EventLoop::current(), {.stall_ms = 100'000'000'000});
     sources.keeper = &keeper;
+    const ScheduleRunner schedules(store);
+    sources.schedules = &schedules;
     sources.calls = [] { return CallMetrics(); };
     sources.admin = [] { return HttpServerStats(); };
     sources.log_lines_dropped = [] { return uint64_t{0}; };

@@ -346,6 +346,7 @@ v1::Worker Daemon::describe() const {
   const WorkerStats ran = worker_.stats();
   worker.set_slots_used(ran.slots_used);
   worker.set_resident_jobs(ran.resident);
+  worker.set_stuck_jobs(ran.stuck);
   worker.set_jobs_taken(ran.taken);
   worker.set_jobs_succeeded(ran.succeeded);
   worker.set_jobs_dead(ran.dead);
@@ -418,6 +419,7 @@ Task<void> Daemon::serve(TaskGroup& group) {
     group.start([this] { return run_worker(); }).set_name("worker");  // jobs left start now
   }
   group.start([this] { return janitor_.run(); }).set_name("janitor");
+  group.start([this] { return worker_.watch_stuck(); }).set_name("stuck jobs");
   group.start([this] { return worker_.promote(); }).set_name("promoter");  // a front end's too
   group.start([this] { return schedules_.run(); }).set_name("schedules");
   not_ready_.clear();

@@ -31,6 +31,7 @@ nlohmann::ordered_json worker_json(const v1::Worker& worker) {
   json["slots"] = worker.slots();
   json["slots_used"] = worker.slots_used();
   json["resident_jobs"] = worker.resident_jobs();
+  json["stuck_jobs"] = worker.stuck_jobs();
   json["jobs_queued"] = worker.jobs_queued();
   json["jobs_taken"] = worker.jobs_taken();
   json["jobs_succeeded"] = worker.jobs_succeeded();

@@ -92,6 +92,8 @@ void Metrics::add_worker(MetricFamilies& families) const {
                    number(stats.resident), number(sources_.resident_jobs));
   families.bounded("weft_resident_bytes", "Payloads of those jobs", number(stats.resident_bytes),
                    number(limits::kResidentBytes));
+  families.gauge("weft_stuck_jobs", "Jobs that go on 10 s after they were cancelled.",
+                 number(stats.stuck));
   families.gauge("weft_suspects_running", "Suspect jobs that run here; at most one.",
                  number(stats.suspects_running));
   families.gauge("weft_settlements_pending", "Outcomes that wait for the store.",

@@ -70,7 +70,8 @@ class Job {
     }
   }
 
-  // co_await job.offload(fn): runs fn on the executor, behind other work of the job's queue.
+  // co_await job.offload(fn): runs fn() or fn(OffloadToken) on the executor, behind other work of
+  // the job's queue. A cancelled job waits for it: a long fn asks its token now and then.
   template <typename F>
   auto offload(F function) const {
     return executor().offload(lane(), std::move(function));

@@ -49,7 +49,7 @@ std::optional<std::chrono::nanoseconds> JobContext::start_left() const {
 void JobContext::end() {
   if (!producer_) return;
   give_slot_back();
-  unlink();
+  static_cast<ListNode<JobContext>&>(*this).unlink();
   suspect_place.leave();
   type_place.leave();
   producer_.reset();

@@ -19,6 +19,10 @@
 #include <weft/worker/start_gate.h>
 
 namespace weft {
+class StuckJobs;
+}
+
+namespace weft {
 class JobType;
 }  // namespace weft
 
@@ -56,7 +60,7 @@ class JobHost {
 };
 
 // Thread: the loop's. Lifetime: shared by the handles of the handler; after end() it is inert.
-class JobContext : public ListNode<JobContext> {
+class JobContext : public ListNode<JobContext>, public ListNode<StuckJobs> {
  public:
   // Made with a slot, which is given back by end() at the latest.
   JobContext(JobHost& host, v1::Job record, Token token, std::shared_ptr<Executor::Lane> lane);
@@ -116,7 +120,9 @@ class JobContext : public ListNode<JobContext> {
   JobType* type = nullptr;  // what its worker keeps of all jobs like this one
   StartGate::Place type_place;
   StartGate::Place suspect_place;
-  int64_t started_ns = -1;     // -1: not yet
+  int64_t started_ns = -1;         // -1: not yet
+  int64_t cancelled_seen_ns = -1;  // of StuckJobs, like the next
+  bool stuck = false;
   TaskGroup* group = nullptr;  // of the handler and its children, until all of them are joined
 
  private:

@@ -16,6 +16,7 @@
 #include <weft/worker/job_run.h>
 #include <weft/worker/job_types.h>
 #include <weft/worker/promoter.h>
+#include <weft/worker/stuck_jobs.h>
 #include <weft/worker/worker_engine.h>
 
 namespace weft {
@@ -48,6 +49,7 @@ class WorkerEngine::Impl final : public JobStarter, public internal::JobObserver
   WorkerMetrics metrics() const { return types_.read(); }
   void on_work() { dispatcher_.on_work(); }
   Promoter& promoter() { return promoter_; }
+  StuckJobs& stuck() { return stuck_; }
   void on_cancel_requested(const std::string& job_id, const std::string& reason);
   void on_finished(const v1::Job& job) { hub_.on_finished(job); }
   void on_send(const std::string& job_id, uint64_t number, const std::string& value);
@@ -88,6 +90,7 @@ class WorkerEngine::Impl final : public JobStarter, public internal::JobObserver
   Random random_;
   const std::vector<std::string> job_types_;  // of a shared store only these are taken
   JobTypes types_;
+  StuckJobs stuck_;
   LimitedKind suspects_{1};  // a second one at its side could be blamed for its deaths
   Dispatcher dispatcher_;
   internal::JobHost host_;
@@ -183,6 +186,7 @@ void WorkerEngine::Impl::start(v1::Job job) {
   // which may even have the same token, only this one knows where the job's stream ends now.
   if (running != nullptr) lose(*running);
   running = context.get();
+  stuck_.add(*context);
   if (grace_over_ || (dispatcher_.draining() && context->held()))
     context->scope().cancel(CancelReason::kShutdown);
   if (const auto cancel = early_cancels_.find(to_absl(id)); cancel != early_cancels_.end()) {
@@ -387,11 +391,12 @@ void WorkerEngine::Impl::on_start(JobContext& context) {
 }
 
 void WorkerEngine::Impl::on_progress(JobContext& context) {
-  if (!context.linked()) new_progress_.push_back(context);
+  if (!static_cast<ListNode<JobContext>&>(context).linked()) new_progress_.push_back(context);
   progress_came_.set();
 }
 
 void WorkerEngine::Impl::on_end(JobContext& context) {
+  stuck_.remove(context);
   const auto found = running_.find(to_absl(context.token().job_id));
   if (found != running_.end() && found->second == &context) running_.erase(found);
   dispatcher_.forget(context.record());
@@ -452,6 +457,7 @@ WorkerStats WorkerEngine::Impl::stats() const {
   stats.resident = dispatcher_.resident();
   stats.resident_bytes = dispatcher_.resident_bytes();
   stats.suspects_running = suspects_.gate.inside();
+  stats.stuck = stuck_.count();
   stats.slots_used = host_.slots.used();
   stats.settlements_pending = dispatcher_.pending();
   return stats;
@@ -475,6 +481,8 @@ void WorkerEngine::drain(std::chrono::nanoseconds grace) { impl().drain(grace); 
 WorkerStats WorkerEngine::stats() const { return impl().stats(); }
 WorkerMetrics WorkerEngine::metrics() const { return impl().metrics(); }
 Incarnation WorkerEngine::incarnation() const { return impl().incarnation(); }
+
+Task<void> WorkerEngine::watch_stuck() { return impl().stuck().watch(); }
 
 Task<void> WorkerEngine::promote() { return impl().promoter().run(); }
 

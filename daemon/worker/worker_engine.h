@@ -39,6 +39,7 @@ struct WorkerStats {
   size_t resident = 0;          // jobs held now
   size_t resident_bytes = 0;    // their payloads
   size_t suspects_running = 0;  // 0 or 1
+  size_t stuck = 0;             // cancelled limits::kStuckMs ago and not over yet
   size_t slots_used = 0;
   size_t settlements_pending = 0;
 };
@@ -65,6 +66,9 @@ class WorkerEngine final : public StoreListener {
   // Queues jobs whose time has come, as Promoter::run(). Also without run(): any process may.
   // Cancellation: how it ends.
   Task<void> promote();
+  // Looks for attempts that ignore their cancellation: counts them and names each once in the log.
+  // Cancellation: how it ends.
+  Task<void> watch_stuck();
   // Of this process start, until a lease was lost: then another one each time.
   Incarnation incarnation() const;
   // Copies what was counted by type: for a page that is read now and then.

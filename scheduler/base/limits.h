@@ -167,6 +167,9 @@ inline constexpr size_t kMetricTypes = 200;                // job types and queu
 
 // Watching the loop.
 inline constexpr int64_t kStallMs = 100;       // a task that holds the loop longer is named
+inline constexpr int64_t kStuckMs = 10'000;    // a job that was cancelled this long ago is stuck
+inline constexpr int64_t kStuckLookMs = 1000;  // how often it is looked for those…
+inline constexpr size_t kStuckLook = 4096;     // …among so many jobs, in turn
 inline constexpr int64_t kStallLogMs = 1000;   // at most so often
 inline constexpr size_t kDumpBytes = 4 << 20;  // a dump of all tasks is cut here
 inline constexpr size_t kDumpTasks = 20'000;   // …or here: the loop stands still meanwhile

@@ -107,7 +107,10 @@ bool OffloadBase::cancel() noexcept {
     --executor_.callers_waiting_;
     return true;
   }
-  if (!executor_.withdraw(*this)) return false;  // it runs, or is on its way back
+  if (!executor_.withdraw(*this)) {  // it runs, or is on its way back
+    cancelled_.store(context()->scope()->reason(), std::memory_order_relaxed);
+    return false;
+  }
   executor_.on_room();
   return true;
 }

@@ -21,6 +21,22 @@ namespace weft {
 
 class OffloadBase;
 
+// What a function on the pool asks to know that nobody wants its result any more.
+// Thread: any. Lifetime: as long as the function runs.
+class OffloadToken {
+ public:
+  explicit OffloadToken(const std::atomic<CancelReason>& reason) : reason_(&reason) {}
+  bool cancelled() const { return reason() != CancelReason::kNone; }
+  CancelReason reason() const { return reason_->load(std::memory_order_relaxed); }
+  // Errors: throws Cancelled once the caller is cancelled.
+  void throw_if_cancelled() const {
+    if (cancelled()) throw Cancelled(reason());
+  }
+
+ private:
+  const std::atomic<CancelReason>* reason_;
+};
+
 struct ExecutorOptions {
   size_t threads = 1;
   size_t queue = limits::kExecutorQueue;  // pieces of work that may wait in the pool
@@ -58,9 +74,10 @@ class Executor {
   Executor(const Executor&) = delete;
   Executor& operator=(const Executor&) = delete;
 
-  // co_await executor.offload(fn): runs fn on a pool thread, returns or throws what it does.
-  // Cancellation: work not yet started is dropped; work that runs is waited for, so fn may refer to
-  // the caller's variables.
+  // co_await executor.offload(fn): runs fn() or fn(token) on a pool thread, returns or throws what
+  // it does. Cancellation: work not yet started is dropped; work that runs is waited for, so fn may
+  // refer to the caller's variables, and its OffloadToken says so: a long piece asks it now and
+  // then.
   template <typename F>
   auto offload(F function);
   template <typename F>
@@ -107,6 +124,7 @@ class OffloadBase : public Waiter, public Mail, public ListNode<OffloadBase> {
 
  protected:
   ~OffloadBase() = default;
+  OffloadToken token() const { return OffloadToken(cancelled_); }
   virtual void run() noexcept = 0;  // on a pool thread
 
  private:
@@ -116,11 +134,19 @@ class OffloadBase : public Waiter, public Mail, public ListNode<OffloadBase> {
   Executor& executor_;
   Executor::Lane& lane_;
   Place place_ = Place::kNowhere;
+  std::atomic<CancelReason> cancelled_{CancelReason::kNone};
 };
+
+// What F returns, given a token or not.
+template <typename F>
+struct OffloadResult : std::invoke_result<F&> {};
+template <typename F>
+  requires std::is_invocable_v<F&, OffloadToken>
+struct OffloadResult<F> : std::invoke_result<F&, OffloadToken> {};
 
 template <typename F>
 class [[nodiscard]] Offload final : public OffloadBase {
-  using T = std::invoke_result_t<F&>;
+  using T = typename OffloadResult<F>::type;
 
  public:
   Offload(Executor& executor, Executor::Lane& lane, F function)
@@ -135,12 +161,19 @@ class [[nodiscard]] Offload final : public OffloadBase {
   void run() noexcept override {
     try {
       if constexpr (std::is_void_v<T>) {
-        function_();
+        call();
       } else {
-        result_.emplace(function_());
+        result_.emplace(call());
       }
     } catch (...) {
       error_ = std::current_exception();
+    }
+  }
+  T call() {
+    if constexpr (std::is_invocable_v<F&, OffloadToken>) {
+      return function_(token());
+    } else {
+      return function_();
     }
   }
   F function_;
@@ -160,7 +193,7 @@ auto Executor::offload(Lane& lane, F function) {
 
 template <typename F>
 auto Executor::try_offload(F function) {
-  using T = std::invoke_result_t<F&>;
+  using T = typename OffloadResult<F>::type;
   using Result = std::optional<std::conditional_t<std::is_void_v<T>, std::monostate, T>>;
   return [](Executor& executor, F work) -> Task<Result> {
     if (executor.occupied_ >= executor.capacity_ + executor.threads_.size()) {

@@ -65,6 +65,38 @@ CORO_TEST(Executor, ThrowsWhatTheFunctionThrew) {
   EXPECT_EQ(caught, "in the pool");
 }
 
+// Row of the design: cancellation reaches work that runs, if it asks.
+CORO_TEST(Executor, RunningWorkIsToldOfACancellationByItsToken) {
+  Executor executor;
+  const int unasked = co_await executor.offload([](OffloadToken token) {
+    token.throw_if_cancelled();
+    return token.cancelled() ? 1 : 0;
+  });
+  EXPECT_EQ(unasked, 0);
+  std::promise<void> began;
+  std::optional<CancelReason> seen;
+  auto work = [&](OffloadToken token) {
+    began.set_value();
+    while (!token.cancelled()) std::this_thread::yield();
+    seen = token.reason();
+    token.throw_if_cancelled();
+  };
+  CancelScope scope;
+  auto body = [&](TaskGroup& group) -> Task<void> {
+    auto run = [&]() -> Task<void> {
+      auto inner = [&]() -> Task<void> { co_await executor.offload(work); };
+      const bool finished = co_await scope.run(inner());
+      EXPECT_FALSE(finished);
+    };
+    group.start([&] { return run(); });
+    co_await yield_now();
+    began.get_future().wait();
+    scope.cancel(CancelReason::kUserRequest);
+  };
+  co_await with_group(body);
+  EXPECT_EQ(seen, CancelReason::kUserRequest);
+}
+
 CORO_TEST(Executor, ThreadsAreNice) {
   Executor executor({.threads = 2, .queue = 4});
   const int nice = co_await executor.offload(

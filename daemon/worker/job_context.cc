@@ -28,11 +28,11 @@ JobContext::~JobContext() { end(); }
 // may be another.
 std::chrono::nanoseconds JobContext::left_until(const google::protobuf::Timestamp& time) const {
   const auto& start = record_.start_time();
-  // In milliseconds first: a time of the year 9999 is too far to be counted in nanoseconds.
+  // In milliseconds first: most years are too far to be counted in nanoseconds.
   const std::chrono::milliseconds ms((time.seconds() - start.seconds()) * 1000);
   const int64_t part_ns = int64_t{time.nanos()} - start.nanos();
   const int64_t passed_ns = EventLoop::current()->exact_now_ns() - taken_ns_;
-  return std::chrono::nanoseconds(std::min(ms, kLongest)) +
+  return std::chrono::nanoseconds(std::clamp(ms, -kLongest, kLongest)) +
          std::chrono::nanoseconds(part_ns - passed_ns);
 }
 

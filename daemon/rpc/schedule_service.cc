@@ -246,15 +246,7 @@ Task<StatusOr<bool>> ScheduleService::was_triggered(const v1::Schedule& schedule
   const StatusOr<v1::Job> job = co_await look;
   if (job.status().code() == StatusCode::kNotFound) co_return false;
   if (!job.ok()) co_return job.status();
-  const v1::JobSpec expected = [&] {
-    v1::Schedule pending = schedule;
-    pending.mutable_pending()->set_job_id(job_id);
-    return pending_job(pending);
-  }();
-  if (job->spec().idempotency_key() == expected.idempotency_key() &&
-      job->spec().queue() == expected.queue() && job->spec().type() == expected.type()) {
-    co_return true;
-  }
+  if (is_job_of(job->spec(), schedule.name())) co_return true;
   co_return field_error("job_id", "job_id '" + job_id + "' belongs to another job: use a new one");
 }
 

@@ -153,4 +153,9 @@ v1::JobSpec pending_job(const v1::Schedule& schedule) {
   return spec;
 }
 
+bool is_job_of(const v1::JobSpec& job, const std::string& schedule_name) {
+  const auto found = job.metadata().find(kNameKey);
+  return found != job.metadata().end() && found->second == schedule_name;
+}
+
 }  // namespace weft

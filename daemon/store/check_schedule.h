@@ -31,4 +31,7 @@ StatusOr<Timetable> timetable_of(const v1::Schedule& schedule);
 // The job of the tick that is pending: the same one whoever asks and however often.
 v1::JobSpec pending_job(const v1::Schedule& schedule);
 
+// Whether a job came from the schedule of this name.
+bool is_job_of(const v1::JobSpec& job, const std::string& schedule_name);
+
 }  // namespace weft

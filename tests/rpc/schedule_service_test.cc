@@ -288,6 +288,17 @@ TEST_F(ScheduleCalls, ATriggerRepeatedWithItsIdIsOneJob) {
   EXPECT_EQ(trigger("s", "short", &response).error_code(), grpc::INVALID_ARGUMENT);
 }
 
+TEST_F(ScheduleCalls, TheIdOfAnotherJobIsRefused) {
+  ASSERT_TRUE(create(daily("a")).ok());
+  ASSERT_TRUE(create(daily("b")).ok());
+  v1::TriggerScheduleResponse response;
+  ASSERT_TRUE(trigger("a", "trigger-0001", &response).ok());
+  const grpc::Status refused = trigger("b", "trigger-0001", &response);
+  EXPECT_EQ(refused.error_code(), grpc::INVALID_ARGUMENT);
+  EXPECT_THAT(refused.error_message(), HasSubstr("belongs to another job"));
+  EXPECT_EQ(get("b").skipped(), 0u);
+}
+
 TEST_F(ScheduleCalls, OfManyTriggersAtOnceTheOverlapPolicyLetsOneThrough) {
   ASSERT_TRUE(create(daily("s")).ok());
   std::vector<std::future<bool>> calls;

@@ -27,7 +27,7 @@ void Promoter::on_scheduled(milliseconds in) { look_after(in); }
 
 void Promoter::look_after(milliseconds in) {
   EventLoop* loop = EventLoop::current();
-  const int64_t at_ns = loop->after_ns(std::max(in, kTick));
+  const int64_t at_ns = loop->after_ns(std::clamp(in, kTick, kClockPoll));
   if (at_ns >= look_ns_) return;
   look_ns_ = at_ns;
   loop->disarm(*this);
@@ -60,7 +60,7 @@ Task<void> Promoter::run() {
       co_await sleep_for(kTick);
       continue;
     }
-    if (promoted->next_in) look_after(std::min(*promoted->next_in, kClockPoll));
+    if (promoted->next_in) look_after(*promoted->next_in);
     if (shared_) look_after(kPoll);
     co_await due_.wait();
   }

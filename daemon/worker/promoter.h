@@ -29,7 +29,7 @@ class Promoter final : private Timer {
   void on_scheduled(std::chrono::milliseconds in);
 
  private:
-  // The next look is not later than this.
+  // The next look is not later than this, nor than in a minute.
   void look_after(std::chrono::milliseconds in);
   void fire() override;
 

@@ -81,9 +81,15 @@ CORO_TEST(Promoter, LooksOnceAtTheStartAndThenOnlyWhenSomethingIsDue) {
 CORO_TEST(Promoter, LooksEveryMinuteWhileAnythingWaitsAsClocksAreSet) {
   PromotedStore store(*open_store("memory:"));
   store.next_in = hours(10);
-  auto body = [&](Promoter&) -> Task<void> {
+  auto body = [&](Promoter& promoter) -> Task<void> {
     co_await sleep_for(seconds(61));
     EXPECT_EQ(store.calls, 2u);
+    // Further away than can be counted in nanoseconds.
+    promoter.on_scheduled(milliseconds::max());
+    co_await sleep_for(seconds(59));
+    EXPECT_EQ(store.calls, 2u);
+    co_await sleep_for(seconds(2));
+    EXPECT_EQ(store.calls, 3u);
   };
   co_await with_promoter(store, false, body);
 }

@@ -38,9 +38,9 @@ local function end_now(id, j, how)
   ended[#ended + 1] = end_overdue(id, j, how, now, tonumber(ARGV[5]), tonumber(ARGV[6]), self)
 end
 -- A job whose time has come; entries of those that wait for none any more stand for nothing.
-local function move(order, entry)
+local function move(order, entry, spec, job)
   local id = sub(entry, 9)
-  local spec, job = call('HGET', P .. 'spec', id), call('HGET', P .. 'job', id)
+  if spec == nil then spec, job = call('HGET', P .. 'spec', id), call('HGET', P .. 'job', id) end
   local state = job and byte(job) or QUEUED
   gone[order][#gone[order] + 1] = entry
   if not spec or sub(spec, 1, 8) ~= sub(entry, 1, 8) or state > QUEUED or
@@ -59,6 +59,13 @@ end
 local function read(order, piece)
   return call('ZRANGEBYSCORE', P .. order, '-inf', now_ms, 'WITHSCORES', 'LIMIT', 0, piece)
 end
+-- P spec and P job of those that are due, when none of them can end before its turn comes.
+local function look_up(due, over)
+  if #due == 0 or #over > 0 then return {}, {} end
+  local ids = {}
+  for i = 1, #due, 2 do ids[#ids + 1] = sub(due[i], 9) end
+  return call('HMGET', P .. 'spec', unpack(ids)), call('HMGET', P .. 'job', unpack(ids))
+end
 local function forget_entries()
   for order, entries in pairs(gone) do
     call_many('ZREM', P .. order, entries)
@@ -69,6 +76,7 @@ while moved < most and looks > 0 do
   local piece = math.min(most - moved, looks)
   local due, over = read('due', piece), read('over', piece)
   if #due + #over == 0 then break end
+  local specs, jobs = look_up(due, over)
   local d, o = 1, 1
   for _ = 1, math.min(piece, (#due + #over) / 2) do
     local is_over = not due[d] or (over[o] and (tonumber(over[o + 1]) < tonumber(due[d + 1]) or
@@ -77,7 +85,7 @@ while moved < most and looks > 0 do
       move('over', over[o])
       o = o + 2
     else
-      move('due', due[d])
+      move('due', due[d], specs[(d + 1) / 2], jobs[(d + 1) / 2])
       d = d + 2
     end
     looks = looks - 1

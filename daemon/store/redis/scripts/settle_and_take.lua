@@ -180,6 +180,14 @@ local function end_group(group, state, failed)
   ends.with_outcome = sub(job, 1, 9) .. string.char(with(byte(job, 10), OUTCOME)) .. sub(job, 11)
   return ends
 end
+-- Whether P job has what the caller thinks, who leaves out the place. (It may know of a cancel.)
+local function is_as_thought(job, thought)
+  local flags = byte(job, 10)
+  if byte(job) ~= RUNNING or #job ~= #thought + 9 or has(flags, CANCEL) then return false end
+  if not has(flags, TIMES) then return sub(job, 10) == thought end
+  local at = times_at(job)
+  return sub(job, 10, at + 7) == sub(thought, 1, at - 2) and sub(job, at + 16) == sub(thought, at + 7)
+end
 -- Times and entries, in turn, of jobs that are SCHEDULED.
 local function enter_all(dues)
   for i = 1, #dues, 2 do
@@ -199,13 +207,28 @@ if settlements > 0 then
   at = at + settlements + 2
   local following = followers({unpack(ARGV, first, first + settlements - 1)}, self)
   -- What it holds and nobody has touched is as its worker thinks.
-  local trusted, left = {}, {}
+  local trusted, left, doubted, doubts = {}, {}, {}, {}
   for i = 1, settlements do
     local _, follows, high, low = byte(hows, 4 * i - 3, 4 * i)
-    if (follows == 0 or QUICK[follows]) and high + low > 0 and not (touched and touched[i] == 1) then
-      trusted[i] = true
-      left[#left + 1] = ARGV[first + i - 1]
+    if (follows == 0 or QUICK[follows]) and high + low > 0 then
+      if touched and touched[i] == 1 then
+        doubted[#doubted + 1], doubts[#doubts + 1] = ARGV[first + i - 1], i
+      else
+        trusted[i] = true
+        left[#left + 1] = ARGV[first + i - 1]
+      end
     end
+  end
+  if #doubted > 0 then
+    local as_thought = {}
+    for k, job in ipairs(call('HMGET', P .. 'job', unpack(doubted))) do
+      local _, _, high, low = byte(hows, 4 * doubts[k] - 3, 4 * doubts[k])
+      if job and is_as_thought(job, groups[high * 256 + low].thought) then
+        trusted[doubts[k]] = true
+        left[#left + 1], as_thought[#as_thought + 1] = doubted[k], doubted[k]
+      end
+    end
+    if #as_thought > 0 then call('SREM', P .. 'touched', unpack(as_thought)) end
   end
   if #left > 0 and call('SREM', held, unpack(left)) == #left then
     count('running', -#left)
@@ -573,8 +596,18 @@ local function take_some(x, most)
   end
 end
 
--- A job that ran before.
+-- A job of which P job has nothing that another attempt would change, but for `times`.
+local function start_new(flags, crashes, attempt, times)
+  return string.char(RUNNING) .. ZERO .. string.char(flags, crashes) .. worker ..
+    pack('>I4I8', attempt, now) .. times .. ARGV[9]
+end
+-- A job that P job has.
 local function start_again(id, job, spec, following)
+  local flags = byte(job, 10)
+  if not has(flags, MORE) then
+    return start_new(flags, byte(job, 11), unpack_struct('>I4', job, 28) + 1,
+      has(flags, TIMES) and sub(job, 40, 71) or '')
+  end
   local j = unpack_job(whole(spec, job))
   j.state, j.worker, j.attempt, j.name, j.start, j.consumed = RUNNING, worker, j.attempt + 1, ARGV[9],
     now, 0
@@ -588,37 +621,22 @@ local function start_again(id, job, spec, following)
   end
   return changing(pack_job(j))
 end
--- The first attempt of a job of which P job has nothing, or only `times`.
-local function start_new(flags, times)
-  return string.char(RUNNING) .. ZERO .. string.char(flags) .. '\0' .. worker .. pack('>I4I8', 1, now) ..
-    times .. ARGV[9]
-end
-local NEVER = string.rep('\0', 29)
--- Whether what P job has of a QUEUED job is its place alone.
-local function was_never_taken(job)
-  return #job == 71 and sub(job, 11, 39) == NEVER and sub(job, 56) == ZERO .. ZERO and
-    has(byte(job, 10), TIMES)
-end
 -- The jobs taken are RUNNING, one attempt further.
 local function start_taken()
-  local following
   local fresh = {}  -- by the flags of a new job: all that are taken together are alike
   for _, flags in ipairs({0, LARGE}) do
-    fresh[flags] = start_new(flags, '')
+    fresh[flags] = start_new(flags, 0, 1, '')
     fresh[flags + TIMED] = fresh[flags]
   end
-  local sets = {}
+  local sets, following, again, ran = {}, nil, {}, {}
   for i = 1, #taken do
     local id, job = taken[i], jobs[i]
     if job then
-      call('SREM', P .. 'again', id)
-      if was_never_taken(job) then
-        job = start_new(byte(job, 10), sub(job, 40, 71))
-      else
-        following = following or followers(taken, self)
-        job = start_again(id, job, specs[i], following)
-        touch(id)  -- a settlement of an earlier attempt that comes late must be told from this one's
-      end
+      following = following or followers(taken, self)
+      again[#again + 1] = id
+      -- A settlement of an earlier attempt that comes late must be told from this one's.
+      if sub(job, 28, 31) ~= '\0\0\0\0' then ran[#ran + 1] = id end
+      job = start_again(id, job, specs[i], following)
     else
       job = fresh[byte(specs[i], 25)]
     end
@@ -626,6 +644,8 @@ local function start_taken()
     sets[2 * i - 1], sets[2 * i] = id, job
   end
   call('HSET', P .. 'job', unpack(sets))
+  if #again > 0 then call('SREM', P .. 'again', unpack(again)) end
+  if #ran > 0 then touch(unpack(ran)) end
   call('SADD', held, unpack(taken))
   call('SET', P .. 'took:' .. INC, take_seq .. ' ' .. table.concat(taken, ' '))
   count('running', #taken)

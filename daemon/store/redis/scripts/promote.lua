@@ -11,10 +11,10 @@ local now, self, most, looks = now_us(ARGV[1]), ARGV[2], tonumber(ARGV[3]), tonu
 local now_ms = math.floor(now / 1000)
 local moved, queued, ended = 0, 0, {}
 local lanes, by_name = {}, {}
-local again, sets, gone = {}, {}, {due = {}, over = {}}
+local again, sets, types, gone = {}, {}, {}, {due = {}, over = {}}
 local last_age = nil
 
--- Jobs that are queued are written together in the end.
+-- Jobs that are queued are written together.
 local function queue_job(id, job, spec)
   last_age = (last_age or tonumber(call('GET', P .. 'age') or 0)) + 1
   local place, at = pack('>I8', last_age), times_at(job)
@@ -32,8 +32,26 @@ local function queue_job(id, job, spec)
   lane.entries[#lane.entries + 1] = place .. id
   queued = queued + 1
 end
+local function write_queued()
+  for from = 1, #sets, 4000 do
+    call('HSET', P .. 'job', unpack(sets, from, math.min(#sets, from + 3999)))
+  end
+  call_many('SADD', P .. 'again', again)
+  for _, lane in ipairs(lanes) do
+    call_many('RPUSH', P .. lane.x .. 'lane:' .. lane.queue .. ':' .. lane.type, lane.entries)
+    add_waiting(lane.x, lane.queue, lane.type, #lane.entries)
+    add_scheduled(lane.queue, -#lane.entries)
+    types[lane.type] = true
+  end
+  lanes, by_name, again, sets = {}, {}, {}, {}
+end
 local function end_now(id, j, how)
-  if j.state == QUEUED then leave_lane(id, j) else add_scheduled(j.queue, -1) end
+  if j.state == QUEUED then
+    write_queued()  -- else its queue may seem to be empty, and lose its turn
+    leave_lane(id, j)
+  else
+    add_scheduled(j.queue, -1)
+  end
   leave_times(id, j)
   ended[#ended + 1] = end_overdue(id, j, how, now, tonumber(ARGV[5]), tonumber(ARGV[6]), self)
 end
@@ -93,21 +111,9 @@ while moved < most and looks > 0 do
   forget_entries()
 end
 
-if queued > 0 then
-  call('SET', P .. 'age', text(last_age))
-  for from = 1, #sets, 4000 do
-    call('HSET', P .. 'job', unpack(sets, from, math.min(#sets, from + 3999)))
-  end
-  call_many('SADD', P .. 'again', again)
-  local told = {}
-  for _, lane in ipairs(lanes) do
-    call_many('RPUSH', P .. lane.x .. 'lane:' .. lane.queue .. ':' .. lane.type, lane.entries)
-    add_waiting(lane.x, lane.queue, lane.type, #lane.entries)
-    add_scheduled(lane.queue, -#lane.entries)
-    if not told[lane.type] then wake(lane.type, self) end
-    told[lane.type] = true
-  end
-end
+write_queued()
+if last_age then call('SET', P .. 'age', text(last_age)) end
+for type in pairs(types) do wake(type, self) end
 
 local next_ms = nil
 for _, order in ipairs({'due', 'over'}) do

@@ -43,7 +43,9 @@ struct ScheduleOptions {
   std::string payload;
   std::vector<std::string> metadata;
   std::string timeout;
+  std::string total_timeout;
   std::string backoff;
+  double retention_s = -1;
   uint32_t max_attempts = 0;
   std::string overlap = "skip";
   std::string catch_up = "skip";
@@ -153,6 +155,15 @@ StatusOr<v1::Schedule> make_schedule(const ScheduleOptions& options) {
     const auto timeout = parse_duration(options.timeout);
     if (!timeout.ok()) return timeout.status();
     *job.mutable_attempt_timeout() = *timeout;
+  }
+  if (!options.total_timeout.empty()) {
+    const auto total_timeout = parse_duration(options.total_timeout);
+    if (!total_timeout.ok()) return total_timeout.status();
+    *job.mutable_total_timeout() = *total_timeout;
+  }
+  if (options.retention_s >= 0) {
+    *job.mutable_retention() =
+        TimeUtil::NanosecondsToDuration(static_cast<int64_t>(options.retention_s * 1e9));
   }
   if (options.max_attempts > 0) job.mutable_retry()->set_max_attempts(options.max_attempts);
   if (!options.backoff.empty()) {
@@ -381,6 +392,16 @@ void add_create(CLI::App& command, ScheduleOptions& options) {
   command.add_option("--timeout", options.timeout, "An attempt that runs longer fails")
       ->type_name("DURATION")
       ->check(duration());
+  command
+      .add_option("--total-timeout", options.total_timeout,
+                  "A job that is not done so long after its tick is dead")
+      ->type_name("DURATION")
+      ->check(duration());
+  command
+      .add_option("--retention", options.retention_s,
+                  "How long a job is kept after its end; 0: not at all (default: the daemon's)")
+      ->type_name("SECONDS")
+      ->check(CLI::Range(0.0, static_cast<double>(limits::kDurationSecondsMax)));
   command
       .add_option("--max-attempts", options.max_attempts,
                   "Failures after which a job is dead (default: the handler's, 3)")

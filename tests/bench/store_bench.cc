@@ -7,9 +7,11 @@
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
+#include <fstream>
 #include <string>
 #include <vector>
 
+#include <weft/base/limits.h>
 #include <weft/runtime/sleep.h>
 #include <weft/runtime/task_group.h>
 #include <weft/store/store.h>
@@ -201,6 +203,67 @@ auto parallel(size_t in_flight, Worker worker) {
       };
 }
 
+// What waiting jobs cost: in memory once the file is opened, to open it, and to be promoted.
+constexpr size_t kWaitingJobs = 1'000'000;
+constexpr size_t kSubmitBatch = 1000;
+
+double resident_bytes() {
+  std::ifstream statm("/proc/self/statm");
+  double pages = 0;
+  statm >> pages >> pages;
+  return pages * static_cast<double>(sysconf(_SC_PAGESIZE));
+}
+
+template <typename Body>
+void with_store(const std::string& url, Body body) {
+  EventLoop loop;
+  StoreOptions options;
+  options.queued_per_queue = kWaitingJobs;
+  const double before = resident_bytes();
+  const double start = seconds();
+  auto opened = open_store(url, options);
+  if (!opened.ok()) abort();
+  std::printf("  opened in %.2f s, %.0f bytes a job\n", seconds() - start,
+              (resident_bytes() - before) / static_cast<double>(kWaitingJobs));
+  loop.run([](Store* store, Body run) -> Task<void> {
+    co_await run(*store);
+    co_await store->close();
+  }(opened->get(), body));
+}
+
+void measure_waiting(const std::string& url, const char* what, bool scheduled) {
+  std::printf("%s\n", what);
+  with_store(url, [scheduled](Store& store) -> Task<void> {
+    for (size_t i = 0; i < kWaitingJobs; i += kSubmitBatch) {
+      std::vector<v1::JobSpec> specs(kSubmitBatch, make_spec());
+      for (v1::JobSpec& spec : specs) {
+        if (scheduled) spec.mutable_delay()->set_seconds(60);
+      }
+      auto answers = co_await store.submit(std::move(specs));
+      if (!answers[0].ok()) abort();
+    }
+  });
+  with_store(url, [](Store& store) -> Task<void> {
+    std::vector<double> batches_ms;
+    double start = seconds();
+    while (true) {
+      const auto promoted = co_await store.promote(limits::kPromoteBatch);
+      if (!promoted.ok()) abort();
+      if (promoted->jobs == 0 && !promoted->next_in) break;
+      if (promoted->jobs > 0) {
+        batches_ms.push_back((seconds() - start) * 1e3);
+      } else {
+        co_await sleep_for(*promoted->next_in);
+      }
+      start = seconds();
+    }
+    if (batches_ms.empty()) co_return;
+    std::sort(batches_ms.begin(), batches_ms.end());
+    std::printf("  promoted in batches of %zu: p50 %.1f ms, slowest %.1f ms\n",
+                limits::kPromoteBatch, batches_ms[batches_ms.size() / 2], batches_ms.back());
+  });
+}
+
 void run_all(const std::string& name, const std::string& folder) {
   size_t round = 0;
   const bool redis = name.starts_with("redis");
@@ -262,6 +325,7 @@ void run_all(const std::string& name, const std::string& folder) {
 }  // namespace weft
 
 // store_bench [memory|sqlite|redis://…|all [PART_OF_A_NAME]]: in Redis keys are left behind.
+// store_bench waiting: what a million waiting jobs cost in SQLite.
 int main(int argc, char** argv) {
   const std::string kind = argc > 1 ? argv[1] : "all";
   if (argc > 2) weft::wanted = argv[2];
@@ -272,6 +336,10 @@ int main(int argc, char** argv) {
     weft::run_all(name, folder);
   }
   if (kind.starts_with("redis")) weft::run_all(kind, folder);
+  if (kind == "waiting") {
+    weft::measure_waiting("sqlite:" + folder + "/queued.db", "a million queued jobs", false);
+    weft::measure_waiting("sqlite:" + folder + "/scheduled.db", "a million scheduled jobs", true);
+  }
   std::filesystem::remove_all(folder);
   return 0;
 }

@@ -25,7 +25,7 @@ struct JobFilter {
 
 class JobPage {
  public:
-  std::vector<v1::Job> jobs;  // newest first, without payload and result
+  std::vector<v1::Job> jobs;  // newest first, without payload, result, errors
   std::string next;           // where the next page begins; empty: that was all
 };
 
@@ -42,8 +42,8 @@ class JobAdmin {
 
   // A dead job is QUEUED again: its failures, snoozes and crashes count from 0, its outcome is
   // gone, its total timeout begins anew; errors and chunks stay. Returns the record without
-  // payload. Errors: NOT_FOUND; FAILED_PRECONDITION in any other state, or when its expire_at has
-  // passed; RESOURCE_EXHAUSTED when the queue is full.
+  // payload and errors. Errors: NOT_FOUND; FAILED_PRECONDITION in any other state, or when its
+  // expire_at has passed; RESOURCE_EXHAUSTED when the queue is full.
   virtual Task<StatusOr<v1::Job>> retry(std::string job_id) = 0;
 
   // Forgets a finished job: record, payload, result, chunks, sends. Its idempotency key stays.

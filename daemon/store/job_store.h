@@ -95,7 +95,8 @@ class Taken {
  public:
   Taken() = default;
   std::vector<Status> settled;
-  std::vector<v1::Job> jobs;  // RUNNING now, with the attempt number to make their tokens from
+  // RUNNING now, with the attempt number to make their tokens from, and without errors.
+  std::vector<v1::Job> jobs;
   std::vector<RemoteReaders> readers;  // of those jobs, in other processes
 };
 
@@ -112,7 +113,7 @@ class StoreListener {
   virtual void on_scheduled(std::chrono::milliseconds /*in*/) {}
   // A running job is to be cancelled.
   virtual void on_cancel_requested(const std::string& job_id, const std::string& reason) = 0;
-  // A job has come to its end, by settle or by cancel. `job` has no payload.
+  // A job has come to its end, by settle, by cancel or by time. `job` has no payload and no errors.
   virtual void on_finished(const v1::Job& job) = 0;
   // A send was stored for a job.
   virtual void on_send(const std::string& job_id, uint64_t number, const std::string& value) = 0;
@@ -166,7 +167,8 @@ class JobStore {
 
   // Queues SCHEDULED jobs that are due, behind the others of their queue, and ends waiting ones
   // whose time is over: EXPIRED or DEAD ("deadline"). At most `max_jobs` of both, those whose time
-  // came first. Any daemon may ask at any time: each job is moved once.
+  // came first; of one millisecond, the oldest. Any daemon may ask at any time: each job is moved
+  // once.
   virtual Task<StatusOr<Promoted>> promote(size_t max_jobs) = 0;
 
   // Hands jobs back as QUEUED, at the front of their queue; counts as nothing. A job whose cancel

@@ -13,7 +13,8 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds kPoll(limits::kPromotePollMs);
-constexpr milliseconds kPauseMax = 32 * kPoll;
+// Nothing tells it that the store is back.
+constexpr milliseconds kPauseMax = 2 * kPoll;
 // What is due at a time of the wall clock is looked for so often: that clock may have been set.
 constexpr milliseconds kClockPoll = 60 * kPoll;
 // Also the least time between two calls: a yield alone would keep the kernel waiting for many.

@@ -36,7 +36,8 @@ class DueSchedules {
   size_t total = 0;  // schedules in the store
 };
 
-// Thread, Lifetime, Cancellation, Errors: as JobStore. Limits: limits::kSchedules.
+// Thread, Lifetime, Cancellation, Errors: as JobStore. One that does not parse is left out of
+// lists, named in the log, and can only be removed. Limits: limits::kSchedules.
 class ScheduleStore {
  public:
   virtual ~ScheduleStore() = default;
@@ -47,9 +48,9 @@ class ScheduleStore {
   // none; RESOURCE_EXHAUSTED for a new one too many.
   virtual Task<StatusOr<uint64_t>> put_schedule(v1::Schedule schedule, uint64_t expected,
                                                 std::optional<int64_t> wake_ms) = 0;
-  // Errors: NOT_FOUND.
+  // Errors: NOT_FOUND; DATA_LOSS: it does not parse.
   virtual Task<StatusOr<StoredSchedule>> get_schedule(std::string name) = 0;
-  // Errors: ABORTED for another version; NOT_FOUND.
+  // `expected` 0: whatever is there. Errors: ABORTED for another version; NOT_FOUND.
   virtual Task<Status> remove_schedule(std::string name, uint64_t expected) = 0;
   // Up to `max` schedules by name (its bytes), those after `after`; fewer: that was all.
   virtual Task<StatusOr<std::vector<StoredSchedule>>> list_schedules(std::string after,
@@ -64,6 +65,10 @@ inline Status unknown_schedule(const std::string& name) {
 inline Status schedule_changed(const std::string& name) {
   return make_status(StatusCode::kAborted,
                      "the schedule '" + name + "' was changed meanwhile: try again");
+}
+inline Status unreadable_schedule(const std::string& name) {
+  return make_status(StatusCode::kDataLoss,
+                     "the schedule '" + name + "' cannot be read: delete it and create it again");
 }
 inline Status too_many_schedules() {
   return make_status(StatusCode::kResourceExhausted,

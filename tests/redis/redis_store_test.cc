@@ -86,6 +86,34 @@ TEST(RedisStore, AWorkerThatTakesNoMoreIsToldOfNoWork) {
   });
 }
 
+TEST(RedisStore, AScheduleThatDoesNotParseHoldsUpNoOther) {
+  RedisProcess redis;
+  with_store(redis.unix_url(), quiet(), [&](Harness& h) -> Task<void> {
+    for (const char* name : {"a", "b", "c"}) {
+      v1::Schedule schedule;
+      schedule.set_name(name);
+      co_await h.must(h.store().put_schedule(std::move(schedule), 0, 1));
+    }
+    redis.command({"HSET", "{weft:00}:schedule", "b", "no schedule"});
+    const auto names = [](const std::vector<StoredSchedule>& all) {
+      std::string text;
+      for (const StoredSchedule& stored : all) text += stored.schedule.name();
+      return text;
+    };
+    const auto page = co_await h.store().list_schedules("", 2);
+    WEFT_ASSERT(page.ok());
+    EXPECT_EQ(names(*page), "ac");
+    const auto due = co_await h.store().due_schedules(10);
+    WEFT_ASSERT(due.ok());
+    EXPECT_EQ(names(due->schedules), "ac");
+    const auto damaged = co_await h.store().get_schedule("b");
+    EXPECT_EQ(damaged.status().code(), StatusCode::kDataLoss) << damaged.status();
+    co_await h.must(h.store().remove_schedule("b", 0));
+    const auto gone = co_await h.store().get_schedule("b");
+    EXPECT_EQ(gone.status().code(), StatusCode::kNotFound) << gone.status();
+  });
+}
+
 TEST(RedisStore, AnEarlierAttemptOfTheSameWorkerDoesNotEndALaterOne) {
   RedisProcess redis;
   with_store(redis.unix_url(), quiet(), [&](Harness& h) -> Task<void> {

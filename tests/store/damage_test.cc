@@ -47,15 +47,16 @@ class DamagedPage : public StoreFile {
               static_cast<ssize_t>(garbage.size()));
     ::close(fd);
   }
-  void forget_segments(const std::vector<int>& ids) {
+  // Changes one row.
+  void execute(const std::string& sql) {
     sqlite3* database = nullptr;
     ASSERT_EQ(sqlite3_open(path_.c_str(), &database), SQLITE_OK);
-    for (const int id : ids) {
-      const std::string sql = "DELETE FROM segment WHERE id = " + std::to_string(id);
-      EXPECT_EQ(sqlite3_exec(database, sql.c_str(), nullptr, nullptr, nullptr), SQLITE_OK);
-      EXPECT_EQ(sqlite3_changes(database), 1) << sql;
-    }
+    EXPECT_EQ(sqlite3_exec(database, sql.c_str(), nullptr, nullptr, nullptr), SQLITE_OK) << sql;
+    EXPECT_EQ(sqlite3_changes(database), 1) << sql;
     sqlite3_close(database);
+  }
+  void forget_segments(const std::vector<int>& ids) {
+    for (const int id : ids) execute("DELETE FROM segment WHERE id = " + std::to_string(id));
   }
   void expect_data_loss(const Status& status) {
     EXPECT_EQ(status.code(), StatusCode::kDataLoss) << status;
@@ -80,6 +81,39 @@ TEST_F(DamagedPage, OfAPayloadIsSaidToWhoReadsIt) {
     const auto whole = co_await h.store().get(id_of(30), true);
     WEFT_ASSERT(whole.ok());
     EXPECT_EQ(whole->spec().payload(), payload_of(30));
+  });
+}
+
+TEST_F(DamagedPage, OfAScheduleHoldsUpNoOther) {
+  const auto named = [](const char* name) {
+    v1::Schedule schedule;
+    schedule.set_name(name);
+    return schedule;
+  };
+  session([&](Harness& h) -> Task<void> {
+    for (const char* name : {"a", "b", "c"}) {
+      co_await h.must(h.store().put_schedule(named(name), 0, 1));
+    }
+  });
+  execute("UPDATE schedule SET record = x'f7f7' WHERE name = 'b'");
+  session([&](Harness& h) -> Task<void> {
+    const auto names = [](const std::vector<StoredSchedule>& all) {
+      std::string text;
+      for (const StoredSchedule& stored : all) text += stored.schedule.name();
+      return text;
+    };
+    const auto page = co_await h.store().list_schedules("", 2);
+    WEFT_ASSERT(page.ok());
+    EXPECT_EQ(names(*page), "ac");
+    const auto due = co_await h.store().due_schedules(2);
+    WEFT_ASSERT(due.ok());
+    EXPECT_EQ(names(due->schedules), "ac");
+    const auto damaged = co_await h.store().get_schedule("b");
+    EXPECT_EQ(damaged.status().code(), StatusCode::kDataLoss) << damaged.status();
+    EXPECT_THAT(std::string(damaged.status().message()), HasSubstr("'b'"));
+    co_await h.must(h.store().remove_schedule("b", 0));
+    const auto gone = co_await h.store().get_schedule("b");
+    EXPECT_EQ(gone.status().code(), StatusCode::kNotFound) << gone.status();
   });
 }
 

@@ -89,6 +89,9 @@ STORE_TEST(AScheduleThatIsGoneIsNotChangedOrRemoved) {
   EXPECT_NE(*next, *first);
   const auto late = co_await store.put_schedule(schedule("a"), *first, std::nullopt);
   EXPECT_EQ(late.status().code(), StatusCode::kAborted) << late.status();
+  co_await harness.must(store.remove_schedule("a", 0));
+  const Status nothing = co_await store.remove_schedule("a", 0);
+  EXPECT_EQ(nothing.code(), StatusCode::kNotFound) << nothing;
 }
 
 STORE_TEST(SchedulesAreListedByName) {

@@ -20,15 +20,18 @@ int64_t integer_of(const RedisReply& reply) {
   return number;
 }
 
-// Version and record, from `begin` on. Errors: DATA_LOSS.
-StatusOr<std::vector<StoredSchedule>> read_schedules(const RedisReply& reply, size_t begin) {
+// Name, version and record, from `begin` on; what does not parse is left out.
+std::vector<StoredSchedule> read_schedules(const RedisReply& reply, size_t begin,
+                                           UnreadableSchedules& unreadable) {
   std::vector<StoredSchedule> schedules;
-  for (size_t i = begin; i + 2 <= reply.size(); i += 2) {
-    StoredSchedule& stored = schedules.emplace_back();
-    stored.version = static_cast<uint64_t>(integer_of(reply[i]));
-    if (!stored.schedule.ParseFromString(reply[i + 1].text())) {
-      return make_status(StatusCode::kDataLoss,
-                         "a schedule in Redis does not parse: delete it and create it again");
+  for (size_t i = begin; i + 3 <= reply.size(); i += 3) {
+    StoredSchedule stored;
+    stored.version = static_cast<uint64_t>(integer_of(reply[i + 1]));
+    if (stored.schedule.ParseFromString(reply[i + 2].text()) &&
+        stored.schedule.name() == reply[i].text()) {
+      schedules.push_back(std::move(stored));
+    } else {
+      unreadable.found(reply[i].text(), stored.version);
     }
   }
   return schedules;
@@ -79,10 +82,10 @@ Task<StatusOr<StoredSchedule>> RedisStore::get_schedule(std::string name) {
   const StatusOr<RedisReply> reply =
       co_await connection_.call_script(redis_scripts::schedule_list, std::move(command));
   if (!reply.ok()) co_return unavailable(reply.status());
-  StatusOr<std::vector<StoredSchedule>> found = read_schedules(*reply, 0);
-  if (!found.ok()) co_return found.status();
-  if (found->empty()) co_return unknown_schedule(name);
-  co_return std::move(found->front());
+  if (reply->size() == 0) co_return unknown_schedule(name);
+  std::vector<StoredSchedule> found = read_schedules(*reply, 0, unreadable_schedules_);
+  if (found.empty()) co_return unreadable_schedule(name);
+  co_return std::move(found.front());
 }
 
 Task<StatusOr<std::vector<StoredSchedule>>> RedisStore::list_schedules(std::string after,
@@ -91,12 +94,20 @@ Task<StatusOr<std::vector<StoredSchedule>>> RedisStore::list_schedules(std::stri
   if (max == 0) co_return std::vector<StoredSchedule>();
   const auto permit =
       co_await answer_bytes_.acquire(std::min(max * kScheduleBytes, options_.read_bytes));
-  RedisCommand command = begin_call(redis_scripts::schedule_list);
-  command.add(after).add(static_cast<int64_t>(max));
-  const StatusOr<RedisReply> reply =
-      co_await connection_.call_script(redis_scripts::schedule_list, std::move(command));
-  if (!reply.ok()) co_return unavailable(reply.status());
-  co_return read_schedules(*reply, 0);
+  std::vector<StoredSchedule> page;
+  for (;;) {
+    const size_t left = max - page.size();
+    RedisCommand command = begin_call(redis_scripts::schedule_list);
+    command.add(after).add(static_cast<int64_t>(left));
+    const StatusOr<RedisReply> reply =
+        co_await connection_.call_script(redis_scripts::schedule_list, std::move(command));
+    if (!reply.ok()) co_return unavailable(reply.status());
+    for (StoredSchedule& stored : read_schedules(*reply, 0, unreadable_schedules_)) {
+      page.push_back(std::move(stored));
+    }
+    if (page.size() == max || reply->size() < 3 * left) co_return page;
+    after = (*reply)[reply->size() - 3].text();  // some do not parse: others take their places
+  }
 }
 
 Task<StatusOr<DueSchedules>> RedisStore::due_schedules(size_t max) {
@@ -108,10 +119,8 @@ Task<StatusOr<DueSchedules>> RedisStore::due_schedules(size_t max) {
   const StatusOr<RedisReply> reply =
       co_await connection_.call_script(redis_scripts::schedule_due, std::move(command));
   if (!reply.ok()) co_return unavailable(reply.status());
-  StatusOr<std::vector<StoredSchedule>> schedules = read_schedules(*reply, 3);
-  if (!schedules.ok()) co_return schedules.status();
   DueSchedules due;
-  due.schedules = *std::move(schedules);
+  due.schedules = read_schedules(*reply, 3, unreadable_schedules_);
   due.now_ms = (*reply)[0].integer();
   due.total = static_cast<size_t>((*reply)[1].integer());
   if (!(*reply)[2].text().empty()) {

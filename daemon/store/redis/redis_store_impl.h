@@ -27,6 +27,7 @@
 #include <weft/store/redis/redis_sync.h>
 #include <weft/store/redis/redis_workers.h>
 #include <weft/store/store.h>
+#include <weft/store/unreadable_schedules.h>
 
 namespace weft {
 
@@ -228,6 +229,7 @@ class RedisStore final : public Store, private TurnEndHook {
   AppendBatch appends_;
   ProgressBatch progress_;
   RedisNews news_;
+  UnreadableSchedules unreadable_schedules_;
 };
 
 }  // namespace weft

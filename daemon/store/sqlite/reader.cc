@@ -32,13 +32,12 @@ Reader::Reader(Database& database, const SegmentLog& segments)
                     " ORDER BY number"),
       scan_jobs_(database, kScanJobs),
       last_send_(database, "SELECT coalesce(max(number), 0) FROM send WHERE job = ?1"),
-      select_schedule_(database, "SELECT version, record FROM schedule WHERE name = ?1"),
+      select_schedule_(database, "SELECT version, record, name FROM schedule WHERE name = ?1"),
       list_schedules_(database,
-                      "SELECT version, record FROM schedule WHERE name > ?1 ORDER BY name"
-                      " LIMIT ?2"),
+                      "SELECT version, record, name FROM schedule WHERE name > ?1 ORDER BY name"),
       due_schedules_(database,
-                     "SELECT version, record, wake_ms FROM schedule WHERE wake_ms IS NOT NULL"
-                     " ORDER BY wake_ms LIMIT ?1"),
+                     "SELECT version, record, name, wake_ms FROM schedule WHERE wake_ms IS NOT NULL"
+                     " ORDER BY wake_ms"),
       count_schedules_(database, "SELECT count(*) FROM schedule") {}
 
 StatusOr<v1::Job> Reader::get(const std::string& job_id, bool with_payload) {

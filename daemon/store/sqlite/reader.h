@@ -9,6 +9,7 @@
 #include <weft/store/sqlite/database.h>
 #include <weft/store/sqlite/operation_thread.h>
 #include <weft/store/sqlite/segment_log.h>
+#include <weft/store/unreadable_schedules.h>
 
 namespace weft {
 
@@ -46,6 +47,7 @@ class Reader {
   Statement list_schedules_;
   Statement due_schedules_;
   Statement count_schedules_;
+  UnreadableSchedules unreadable_;
 };
 
 class ReaderThread final : public OperationThread {

@@ -8,13 +8,12 @@
 namespace weft {
 namespace {
 
-constexpr char kBadSchedule[] = "the row of a schedule is not what it should be";
-
-// Columns: version, record. False: it does not parse.
+// Columns: version, record, name. False: it does not parse.
 bool read_schedule(Statement& select, StoredSchedule& out) {
   out.version = static_cast<uint64_t>(select.integer(0));
   const std::string_view record = select.bytes(1);
-  return out.schedule.ParseFromArray(record.data(), static_cast<int>(record.size()));
+  return out.schedule.ParseFromArray(record.data(), static_cast<int>(record.size())) &&
+         out.schedule.name() == select.bytes(2);
 }
 
 }  // namespace
@@ -47,7 +46,7 @@ StatusOr<uint64_t> Writer::put_schedule(const v1::Schedule& schedule, uint64_t e
 Status Writer::remove_schedule(const std::string& name, uint64_t expected) {
   const std::optional<uint64_t> there = schedule_version(name);
   if (!there) return unknown_schedule(name);
-  if (*there != expected) return schedule_changed(name);
+  if (expected != 0 && *there != expected) return schedule_changed(name);
   last_schedule_version_ = std::max(last_schedule_version_, *there);  // not given again
   delete_schedule_.bind_text(1, name).run();
   return absl::OkStatus();
@@ -69,20 +68,23 @@ StatusOr<StoredSchedule> Reader::get_schedule(const std::string& name) {
   if (!select_schedule_.next()) return database_.ok() ? unknown_schedule(name) : failed();
   const bool parsed = read_schedule(select_schedule_, found);
   select_schedule_.reset();
-  if (parsed) return found;
-  database_.note_damage(kBadSchedule);
-  return failed();
+  if (!database_.ok()) return failed();
+  if (!parsed) return unreadable_schedule(name);
+  return found;
 }
 
 StatusOr<std::vector<StoredSchedule>> Reader::list_schedules(const std::string& after, size_t max) {
   std::vector<StoredSchedule> page;
-  list_schedules_.bind_text(1, after).bind(2, static_cast<int64_t>(max));
-  while (list_schedules_.next()) {
-    if (!read_schedule(list_schedules_, page.emplace_back())) {
-      list_schedules_.reset();
-      database_.note_damage(kBadSchedule);
+  list_schedules_.bind_text(1, after);
+  while (page.size() < max && list_schedules_.next()) {
+    StoredSchedule stored;
+    if (read_schedule(list_schedules_, stored)) {
+      page.push_back(std::move(stored));
+    } else {
+      unreadable_.found(std::string(list_schedules_.bytes(2)), stored.version);
     }
   }
+  list_schedules_.reset();
   if (!database_.ok()) return failed();
   return page;
 }
@@ -90,20 +92,20 @@ StatusOr<std::vector<StoredSchedule>> Reader::list_schedules(const std::string& 
 StatusOr<DueSchedules> Reader::due_schedules(size_t max, int64_t now_ms) {
   DueSchedules due;
   due.now_ms = now_ms;
-  // One more: that is the next.
-  due_schedules_.bind(1, static_cast<int64_t>(max + 1));
   while (due_schedules_.next()) {
-    const int64_t wake_ms = due_schedules_.integer(2);
+    const int64_t wake_ms = due_schedules_.integer(3);
     if (wake_ms > now_ms || due.schedules.size() == max) {
       due.next_in = std::chrono::milliseconds(std::max<int64_t>(0, wake_ms - now_ms));
-      due_schedules_.reset();
       break;
     }
-    if (!read_schedule(due_schedules_, due.schedules.emplace_back())) {
-      due_schedules_.reset();
-      database_.note_damage(kBadSchedule);
+    StoredSchedule stored;
+    if (read_schedule(due_schedules_, stored)) {
+      due.schedules.push_back(std::move(stored));
+    } else {
+      unreadable_.found(std::string(due_schedules_.bytes(2)), stored.version);
     }
   }
+  due_schedules_.reset();
   if (count_schedules_.next()) due.total = static_cast<size_t>(count_schedules_.integer(0));
   count_schedules_.reset();
   if (!database_.ok()) return failed();

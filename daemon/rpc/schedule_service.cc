@@ -117,15 +117,12 @@ Task<StatusOr<v1::CreateScheduleResponse>> ScheduleService::create(
                                 "': delete it first, use another name, or ask for it to be "
                                 "replaced (--replace)");
     }
-    // Its job was named with the old template.
-    if (there->schedule.has_pending() && there->schedule.pending().waits_for().empty()) {
-      Task<StatusOr<StoredSchedule>> carry = runner_.ticks().carry_out(*std::move(there), *now);
-      there = co_await carry;
-      // Given up: nothing is pending any more.
-      if (there.status().code() == StatusCode::kInvalidArgument) {
-        co_return schedule_changed(schedule.name());
+    // What is on its way was promised, as it was.
+    if (there->schedule.has_pending()) {
+      *schedule.mutable_pending() = there->schedule.pending();
+      if (!schedule.pending().has_job()) {
+        *schedule.mutable_pending()->mutable_job() = there->schedule.job();
       }
-      if (!there.ok()) co_return there.status();
     }
     schedule.set_last_job_id(there->schedule.last_job_id());  // for the overlap policy
   } else if (there.status().code() != StatusCode::kNotFound) {
@@ -187,6 +184,9 @@ Task<void> ScheduleService::list(ListCall& call) {
     bool full = false;
     for (StoredSchedule& stored : *some) {
       stored.schedule.mutable_job()->clear_payload();
+      if (stored.schedule.pending().has_job()) {
+        stored.schedule.mutable_pending()->mutable_job()->clear_payload();
+      }
       bytes += stored.schedule.ByteSizeLong();
       full = bytes > limits::kListBytes && response.schedules_size() > 0;
       if (full) break;
@@ -267,6 +267,7 @@ Task<StatusOr<v1::TriggerScheduleResponse>> ScheduleService::trigger(
   if (!repeated.ok()) co_return repeated.status();
   if (*repeated) {
     response.set_job_id(request.job_id());
+    response.set_pending(stored->schedule.pending().job_id() == request.job_id());
     co_return response;
   }
   Task<StatusOr<StoredSchedule>> name_it =
@@ -274,12 +275,24 @@ Task<StatusOr<v1::TriggerScheduleResponse>> ScheduleService::trigger(
   stored = co_await name_it;
   if (!stored.ok()) co_return stored.status();
   response.set_job_id(stored->schedule.pending().job_id());
-  // Whatever becomes of this, the job is named and will be submitted: a full queue or another
-  // daemon that was faster is no failure.
   Task<StatusOr<StoredSchedule>> carry = runner_.ticks().carry_out(*std::move(stored), *now);
   const StatusOr<StoredSchedule> carried = co_await carry;
-  if (carried.status().code() == StatusCode::kInvalidArgument) co_return carried.status();
-  co_return response;
+  switch (carried.status().code()) {
+    case StatusCode::kOk:
+      response.set_pending(carried->schedule.has_pending());
+      co_return response;
+    case StatusCode::kAborted:
+    case StatusCode::kNotFound:
+      // It was submitted before somebody else changed or deleted the schedule.
+      co_return response;
+    case StatusCode::kResourceExhausted:
+    case StatusCode::kUnavailable:
+      // The job is named, and whoever finds it pending goes on with it.
+      response.set_pending(true);
+      co_return response;
+    default:
+      co_return carried.status();
+  }
 }
 
 Task<StatusOr<v1::DeleteScheduleResponse>> ScheduleService::remove(
@@ -287,9 +300,26 @@ Task<StatusOr<v1::DeleteScheduleResponse>> ScheduleService::remove(
   const Status checked = check_schedule_name("name", request.name());
   if (!checked.ok()) co_return checked;
   Task<StatusOr<StoredSchedule>> look = store_.get_schedule(request.name());
-  const StatusOr<StoredSchedule> stored = co_await look;
-  if (!stored.ok()) co_return stored.status();
-  Task<Status> call = store_.remove_schedule(request.name(), stored->version);
+  StatusOr<StoredSchedule> stored = co_await look;
+  if (stored.ok() && stored->schedule.has_pending()) {
+    Task<StatusOr<int64_t>> ask = now_ms();
+    const StatusOr<int64_t> now = co_await ask;
+    if (!now.ok()) co_return now.status();
+    Task<StatusOr<StoredSchedule>> carry = runner_.ticks().carry_out(*std::move(stored), *now);
+    stored = co_await carry;
+    const StatusCode code = stored.status().code();
+    if (code == StatusCode::kAborted || code == StatusCode::kUnavailable) {
+      co_return stored.status();
+    }
+    if (!stored.ok()) {
+      // Its queue is full, or it was given up: that is what the schedule says by now.
+      Task<StatusOr<StoredSchedule>> again = store_.get_schedule(request.name());
+      stored = co_await again;
+    }
+  }
+  const bool unreadable = stored.status().code() == StatusCode::kDataLoss;
+  if (!stored.ok() && !unreadable) co_return stored.status();
+  Task<Status> call = store_.remove_schedule(request.name(), unreadable ? 0 : stored->version);
   const Status removed = co_await call;
   if (!removed.ok()) co_return removed;
   co_return v1::DeleteScheduleResponse();

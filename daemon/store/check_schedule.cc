@@ -144,8 +144,8 @@ StatusOr<Timetable> timetable_of(const v1::Schedule& schedule) {
 }
 
 v1::JobSpec pending_job(const v1::Schedule& schedule) {
-  v1::JobSpec spec = schedule.job();
   const v1::PendingTick& pending = schedule.pending();
+  v1::JobSpec spec = pending.has_job() ? pending.job() : schedule.job();
   spec.set_id(pending.job_id());
   spec.set_idempotency_key(pending.job_id());
   (*spec.mutable_metadata())[kNameKey] = schedule.name();

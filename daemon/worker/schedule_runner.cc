@@ -1,4 +1,6 @@
 // The loop over due schedules.
+#include <spdlog/spdlog.h>
+
 #include <algorithm>
 #include <chrono>
 
@@ -14,6 +16,9 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds kPoll(limits::kSchedulePollMs);
+constexpr std::chrono::hours kSweep(1);
+// Those that are left alone stand before the others.
+constexpr size_t kMostDue = 10 * limits::kScheduleBatch;
 
 // `failed`: whether something stands in the way that a pause may change.
 Task<void> look_at(ScheduleTicks* ticks, StoredSchedule stored, int64_t now_ms, bool* failed) {
@@ -26,14 +31,58 @@ Task<void> wait_for_event(Event* event) { co_await event->wait(); }
 
 }  // namespace
 
+// The store itself says how an outage goes on.
+void ScheduleRunner::say(const Status& status) {
+  if (status == said_) return;
+  said_ = status;
+  if (status.ok() || status.code() == StatusCode::kUnavailable) return;
+  spdlog::error("the schedules cannot be read: {}", from_absl(status.message()));
+}
+
+// Those that wait for a time of a clock that was wrong are due for no query.
+Task<Status> ScheduleRunner::sweep(int64_t now_ms) {
+  std::string after;
+  for (;;) {
+    Task<StatusOr<std::vector<StoredSchedule>>> call =
+        store_.list_schedules(after, limits::kScheduleBatch);
+    StatusOr<std::vector<StoredSchedule>> page = co_await call;
+    if (!page.ok()) co_return page.status();
+    const bool last = page->size() < limits::kScheduleBatch;
+    if (!last) after = page->back().schedule.name();
+    for (StoredSchedule& stored : *page) {
+      if (!is_astray(stored.schedule, now_ms)) continue;
+      Task<Status> mend = ticks_.look_at(std::move(stored), now_ms);
+      const Status mended = co_await mend;
+      if (mended.code() == StatusCode::kUnavailable) co_return mended;
+    }
+    if (last) co_return absl::OkStatus();
+  }
+}
+
 // True: there may be more to do at once.
 Task<bool> ScheduleRunner::look() {
   changed_.reset();
-  Task<StatusOr<DueSchedules>> call = store_.due_schedules(limits::kScheduleBatch);
+  Task<StatusOr<DueSchedules>> call =
+      store_.due_schedules(std::min(limits::kScheduleBatch + ticks_.left_alone(), kMostDue));
   StatusOr<DueSchedules> due = co_await call;
   pause_ = kPoll;
-  if (!due.ok()) co_return false;
+  if (!due.ok()) {
+    say(due.status());
+    co_return false;
+  }
   schedules_ = due->total;
+  EventLoop* loop = EventLoop::current();
+  if (due->now_ms < looked_ms_ || loop->now_ns() >= sweep_ns_) {
+    Task<Status> work = sweep(due->now_ms);
+    const Status swept = co_await work;
+    say(swept);
+    if (swept.ok()) sweep_ns_ = loop->after_ns(kSweep);
+  } else {
+    say(absl::OkStatus());
+  }
+  looked_ms_ = due->now_ms;
+  std::erase_if(due->schedules,
+                [this](const StoredSchedule& stored) { return ticks_.is_left_alone(stored); });
   bool failed = false;
   const bool any = !due->schedules.empty();
   auto batch = [&](TaskGroup& group) -> Task<void> {
@@ -45,7 +94,7 @@ Task<bool> ScheduleRunner::look() {
   if (any) co_await with_group(batch);
   if (failed) co_return false;
   if (any) co_return true;  // what was decided may be due again
-  if (!store_.shared() && !due->next_in) {
+  if (!store_.shared() && !due->next_in && ticks_.left_alone() == 0) {
     pause_.reset();
   } else {
     pause_ = std::min(due->next_in.value_or(kPoll), kPoll);

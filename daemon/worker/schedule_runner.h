@@ -13,7 +13,9 @@ namespace weft {
 
 // Runs in every daemon; those that share a store need not know of each other.
 // Thread: the loop's. Lifetime: the store outlives run().
-// Limits: limits::kScheduleBatch schedules at once, and the loop turns between two batches.
+// Limits: limits::kScheduleBatch schedules at once, and the loop turns between two batches. Every
+// hour, and when the clock was set back, it goes through all of them for those that a wrong clock
+// has sent astray.
 class ScheduleRunner {
  public:
   explicit ScheduleRunner(Store& store, Random random = Random::from_system())
@@ -33,6 +35,9 @@ class ScheduleRunner {
 
  private:
   Task<bool> look();
+  Task<Status> sweep(int64_t now_ms);
+  // Of a failure, once.
+  void say(const Status& status);
   Task<void> wait(std::optional<std::chrono::milliseconds> limit);
 
   Store& store_;
@@ -40,6 +45,9 @@ class ScheduleRunner {
   Event changed_;
   std::optional<std::chrono::milliseconds> pause_;  // until the next look; none: until wake()
   uint64_t schedules_ = 0;
+  Status said_;
+  int64_t looked_ms_ = 0;  // by the store's clock
+  int64_t sweep_ns_ = 0;   // when it goes through all of them next
 };
 
 }  // namespace weft

@@ -19,10 +19,15 @@ using google::protobuf::util::TimeUtil;
 
 constexpr int64_t kNanosPerMs = 1'000'000;
 constexpr int64_t kClaimMs = 2000;  // after so long another daemon goes on with a pending tick
-constexpr int64_t kUnknownZoneMs = 5000;  // for a machine that knows the zone
-constexpr int64_t kWaitMsMin = 200;       // looks at the job that is waited for…
-constexpr int64_t kWaitMsMax = 5000;      // …ever less often
-constexpr int64_t kTryMsMin = 1000;       // tries to submit
+// A schedule whose zone is not known here is left to others for so long…
+constexpr std::chrono::seconds kUnknownZone(5);
+// …and forgotten if it was not seen for so long since.
+constexpr std::chrono::seconds kUnknownZoneKept(60);
+// A clock that was wrong by less makes no tick come twice; by more, none come late.
+constexpr int64_t kClockErrorMs = 3600'000;
+constexpr int64_t kWaitMsMin = 200;   // looks at the job that is waited for…
+constexpr int64_t kWaitMsMax = 5000;  // …ever less often
+constexpr int64_t kTryMsMin = 1000;   // tries to submit
 constexpr int64_t kTryMsMax = 10'000;
 
 google::protobuf::Timestamp time_of(int64_t ms) { return TimeUtil::MillisecondsToTimestamp(ms); }
@@ -85,6 +90,56 @@ std::optional<int64_t> next_look_ms(const v1::Schedule& schedule, int64_t now_ms
   return ms_of(schedule.next_time());
 }
 
+bool is_astray(const v1::Schedule& schedule, int64_t now_ms) {
+  const int64_t soon_ms = now_ms + kClockErrorMs;
+  if (schedule.has_pending()) return ms_of(schedule.pending().since()) > soon_ms;
+  if (!schedule.has_next_time() || ms_of(schedule.next_time()) <= soon_ms) return false;
+  if (schedule.has_interval() && ms_of(schedule.create_time()) > soon_ms) return true;
+  const StatusOr<Timetable> timetable = timetable_of(schedule);
+  if (!timetable.ok()) return false;
+  const std::optional<int64_t> next_ms = timetable->next(soon_ms);
+  return next_ms && *next_ms < ms_of(schedule.next_time());
+}
+
+bool ScheduleTicks::is_left_alone(const StoredSchedule& stored) const {
+  const auto found = left_alone_.find(stored.schedule.name());
+  return found != left_alone_.end() && found->second.version == stored.version &&
+         found->second.until_ns > EventLoop::current()->now_ns();
+}
+
+size_t ScheduleTicks::left_alone() {
+  const int64_t now_ns = EventLoop::current()->now_ns();
+  std::erase_if(left_alone_, [now_ns](const auto& entry) {
+    return entry.second.until_ns + std::chrono::nanoseconds(kUnknownZoneKept).count() < now_ns;
+  });
+  return left_alone_.size();
+}
+
+void ScheduleTicks::leave_alone(const StoredSchedule& stored, const Status& why) {
+  LeftAlone& entry = left_alone_[stored.schedule.name()];
+  if (entry.version != stored.version) {
+    spdlog::error("the schedule '{}' cannot go on here: {}", stored.schedule.name(),
+                  from_absl(why.message()));
+  }
+  entry.version = stored.version;
+  entry.until_ns = EventLoop::current()->after_ns(kUnknownZone);
+}
+
+// To the tick that comes next by the clock as it is now.
+void ScheduleTicks::bring_back(v1::Schedule& schedule, int64_t now_ms) {
+  if (schedule.has_interval() && ms_of(schedule.create_time()) > now_ms) {
+    *schedule.mutable_create_time() = time_of(now_ms);
+  }
+  const StatusOr<Timetable> timetable = timetable_of(schedule);
+  const std::optional<int64_t> next_ms = timetable.ok() ? timetable->next(now_ms) : std::nullopt;
+  if (!next_ms) return;
+  const google::protobuf::Timestamp before = schedule.next_time();
+  *schedule.mutable_next_time() = time_of(*next_ms);
+  spdlog::warn("the clock was wrong: the next tick of the schedule '{}' is at {}, not at {}",
+               schedule.name(), TimeUtil::ToString(schedule.next_time()),
+               TimeUtil::ToString(before));
+}
+
 Task<Status> ScheduleTicks::put(StoredSchedule& stored, std::optional<int64_t> wake_ms) {
   Task<StatusOr<uint64_t>> call = store_.put_schedule(stored.schedule, stored.version, wake_ms);
   const StatusOr<uint64_t> version = co_await call;
@@ -105,10 +160,9 @@ Task<Status> ScheduleTicks::decide(StoredSchedule& stored, int64_t now_ms) {
   v1::Schedule& schedule = stored.schedule;
   const StatusOr<Timetable> timetable = timetable_of(schedule);
   if (!timetable.ok()) {
-    spdlog::error("the schedule '{}' cannot go on here: {}", schedule.name(),
-                  from_absl(timetable.status().message()));
-    Task<Status> call = put(stored, now_ms + kUnknownZoneMs);
-    co_return co_await call;
+    // Nothing is written: a machine that knows the zone may be at it.
+    leave_alone(stored, timetable.status());
+    co_return absl::OkStatus();
   }
   const DueTicks due =
       decide_ticks(*timetable, ms_of(schedule.next_time()), now_ms, catch_up_of(schedule));
@@ -117,7 +171,13 @@ Task<Status> ScheduleTicks::decide(StoredSchedule& stored, int64_t now_ms) {
     Task<StatusOr<bool>> look = lives(schedule.last_job_id());
     const StatusOr<bool> previous = co_await look;
     if (!previous.ok()) co_return previous.status();
-    const TickAction action = decide_overlap(overlap_of(schedule), *previous);
+    TickAction action = decide_overlap(overlap_of(schedule), *previous);
+    // Else the first of the ticks that are made up for would have the others left out.
+    const bool missed =
+        now_ms - *due.fire_ms >= kTickGraceMs || (due.next_ms && *due.next_ms <= now_ms);
+    if (action == TickAction::kSkip && missed && catch_up_of(schedule) == CatchUp::kAll) {
+      action = TickAction::kWait;
+    }
     if (action == TickAction::kSkip) {
       ++skipped;
     } else {
@@ -139,8 +199,12 @@ Task<Status> ScheduleTicks::decide(StoredSchedule& stored, int64_t now_ms) {
 Task<Status> ScheduleTicks::look_at(StoredSchedule stored, int64_t now_ms) {
   v1::Schedule& schedule = stored.schedule;
   if (!schedule.has_pending()) {
-    const std::optional<int64_t> next_ms = next_look_ms(schedule, now_ms);
+    std::optional<int64_t> next_ms = next_look_ms(schedule, now_ms);
     if (!next_ms || *next_ms > now_ms) {
+      if (is_astray(schedule, now_ms)) {
+        bring_back(schedule, now_ms);
+        next_ms = next_look_ms(schedule, now_ms);
+      }
       Task<Status> call = put(stored, next_ms);
       co_return co_await call;
     }

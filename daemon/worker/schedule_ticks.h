@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <unordered_map>
 
 #include <weft/base/histogram.h>
 #include <weft/base/random.h>
@@ -43,9 +44,20 @@ class ScheduleTicks {
   // given up, because its job can never be submitted.
   Task<StatusOr<StoredSchedule>> carry_out(StoredSchedule stored, int64_t now_ms);
 
+  // Whether this machine does not know its time zone and has only just seen it: others may.
+  bool is_left_alone(const StoredSchedule& stored) const;
+  // How many schedules there were of that kind lately.
+  size_t left_alone();
+
   const ScheduleStats& stats() const { return stats_; }
 
  private:
+  struct LeftAlone {
+    uint64_t version = 0;
+    int64_t until_ns = 0;
+  };
+  void leave_alone(const StoredSchedule& stored, const Status& why);
+  static void bring_back(v1::Schedule& schedule, int64_t now_ms);
   Task<Status> decide(StoredSchedule& stored, int64_t now_ms);
   Task<StatusOr<bool>> lives(std::string job_id);
   Task<Status> put(StoredSchedule& stored, std::optional<int64_t> wake_ms);
@@ -53,9 +65,14 @@ class ScheduleTicks {
   Store& store_;
   Random random_;
   ScheduleStats stats_;
+  std::unordered_map<std::string, LeftAlone> left_alone_;  // by name
 };
 
 // When somebody has to look at it again, after a change at `now_ms`; none: there is nothing to do.
 std::optional<int64_t> next_look_ms(const v1::Schedule& schedule, int64_t now_ms);
+
+// Whether a clock that was wrong by more than an hour has left it: it waits for a time that is too
+// far away. look_at() sets that right.
+bool is_astray(const v1::Schedule& schedule, int64_t now_ms);
 
 }  // namespace weft

@@ -94,7 +94,9 @@ class ScheduleCalls : public ::testing::Test {
     return server_.on_loop([this] { return store_->stats().queued_jobs; });
   }
 
-  std::unique_ptr<Store> store_ = make_memory_store({});
+  explicit ScheduleCalls(const StoreOptions& options = {}) : store_(make_memory_store(options)) {}
+
+  std::unique_ptr<Store> store_;
   ScheduleRunner runner_{*store_, Random(5)};
   ScheduleService service_{*store_, runner_, only_known};
   TestServer server_{service_};
@@ -142,6 +144,79 @@ TEST_F(ScheduleCalls, ReplaceKeepsAnEyeOnTheJobBefore) {
   const grpc::Status refused = trigger("s", "", &second);
   EXPECT_EQ(refused.error_code(), grpc::FAILED_PRECONDITION);
   EXPECT_THAT(refused.error_message(), HasSubstr(first.job_id()));
+}
+
+TEST_F(ScheduleCalls, ReplaceCarriesAJobOverThatWaits) {
+  v1::Schedule schedule = daily("s");
+  schedule.set_overlap(v1::OVERLAP_POLICY_QUEUE);
+  ASSERT_TRUE(create(schedule).ok());
+  v1::TriggerScheduleResponse first;
+  v1::TriggerScheduleResponse second;
+  ASSERT_TRUE(trigger("s", "", &first).ok());
+  EXPECT_FALSE(first.pending());
+  ASSERT_TRUE(trigger("s", "trigger-0002", &second).ok());
+  EXPECT_TRUE(second.pending());
+  for (const char* payload : {"other", "another"}) {
+    schedule.mutable_job()->set_payload(payload);
+    ASSERT_TRUE(create(schedule, true).ok());
+  }
+  v1::TriggerScheduleResponse again;
+  ASSERT_TRUE(trigger("s", "trigger-0002", &again).ok());
+  EXPECT_TRUE(again.pending());
+  const v1::Schedule replaced = get("s");
+  EXPECT_EQ(replaced.pending().waits_for(), first.job_id());
+  EXPECT_EQ(pending_job(replaced).id(), "trigger-0002");
+  EXPECT_EQ(pending_job(replaced).payload(), "payload");
+  EXPECT_EQ(replaced.job().payload(), "another");
+}
+
+class ScheduleCallsOfASmallQueue : public ScheduleCalls {
+ protected:
+  ScheduleCallsOfASmallQueue() : ScheduleCalls(one_job()) {}
+  static StoreOptions one_job() {
+    StoreOptions options;
+    options.queued_per_queue = 1;
+    return options;
+  }
+};
+
+TEST_F(ScheduleCallsOfASmallQueue, AFullQueueHoldsUpNoReplaceAndNoDelete) {
+  ASSERT_TRUE(create(daily("a")).ok());
+  ASSERT_TRUE(create(daily("b")).ok());
+  v1::TriggerScheduleResponse response;
+  ASSERT_TRUE(trigger("a", "", &response).ok());
+  ASSERT_TRUE(trigger("b", "", &response).ok());
+  EXPECT_TRUE(response.pending());
+  v1::Schedule other = daily("b");
+  other.mutable_job()->set_payload("other");
+  const grpc::Status replaced = create(other, true);
+  EXPECT_TRUE(replaced.ok()) << replaced.error_message();
+  EXPECT_EQ(get("b").pending().job_id(), response.job_id());
+  EXPECT_EQ(get("b").fired(), 0u);
+  v1::DeleteScheduleRequest request;
+  request.set_name("b");
+  ok(&Stub::Delete, request);
+  EXPECT_EQ(jobs(), 1u);
+}
+
+TEST_F(ScheduleCallsOfASmallQueue, DeleteSubmitsAJobThatIsOnItsWay) {
+  v1::Schedule first = daily("a");
+  first.set_overlap(v1::OVERLAP_POLICY_CANCEL_PREVIOUS);
+  ASSERT_TRUE(create(first).ok());
+  ASSERT_TRUE(create(daily("b")).ok());
+  v1::TriggerScheduleResponse response;
+  ASSERT_TRUE(trigger("a", "", &response).ok());
+  ASSERT_TRUE(trigger("b", "", &response).ok());
+  EXPECT_TRUE(response.pending());
+  // Its next job cancels the one in the full queue, and is in another.
+  first.mutable_job()->set_queue("other");
+  ASSERT_TRUE(create(first, true).ok());
+  ASSERT_TRUE(trigger("a", "", &response).ok());
+  EXPECT_EQ(jobs(), 1u);
+  v1::DeleteScheduleRequest request;
+  request.set_name("b");
+  ok(&Stub::Delete, request);
+  EXPECT_EQ(jobs(), 2u);
 }
 
 TEST_F(ScheduleCalls, WhatCannotBeIsRefusedByItsField) {

@@ -40,6 +40,10 @@ class Process final : public StoreWrapper {
     most_asked = std::max(most_asked, max);
     return call(shared_.due_schedules(max));
   }
+  Task<StatusOr<std::vector<StoredSchedule>>> list_schedules(std::string after,
+                                                             size_t max) override {
+    return call(shared_.list_schedules(std::move(after), max));
+  }
   Task<StatusOr<v1::Job>> get(std::string job_id, bool with_payload) override {
     return call(shared_.get(std::move(job_id), with_payload));
   }
@@ -55,7 +59,9 @@ class Process final : public StoreWrapper {
     calls = 0;
     crash_at = crash_call;
     answered = crash_answered;
-    ScheduleRunner runner(*this, Random(7));
+    // Lives of one seed would give one id to jobs of two schedules.
+    static uint64_t lives = 0;
+    ScheduleRunner runner(*this, Random(++lives));
     auto body = [&](TaskGroup& group) -> Task<void> {
       group_ = &group;
       group.start([](ScheduleRunner* its) { return its->run(); }, &runner);
@@ -314,11 +320,17 @@ CORO_TEST(Schedules, AfterAJumpOfTheClockTheCatchUpPolicyDecides) {
     EXPECT_EQ(schedule.fired(), fired);
     EXPECT_EQ(schedule.skipped(), 10 - fired);
     EXPECT_EQ(TimeUtil::TimestampToMilliseconds(schedule.next_time()), begin + 11 * 3600'000);
-    // Back again: what was decided is not decided anew.
-    for (int i = 0; i < 3; ++i) co_await bench.look("s", begin + 2 * 3600'000);
+    // A little back again: what was decided is not decided anew.
+    for (int i = 0; i < 3; ++i) co_await bench.look("s", later - 40 * 60'000);
     const v1::Schedule after = co_await get(*bench.store, "s");
     EXPECT_EQ(after.fired(), fired);
     EXPECT_EQ(after.skipped(), 10 - fired);
+    EXPECT_EQ(after.next_time().seconds(), schedule.next_time().seconds());
+    // Far back: it does not wait until the clock is there again.
+    for (int i = 0; i < 3; ++i) co_await bench.look("s", begin + 2 * 3600'000);
+    const v1::Schedule back = co_await get(*bench.store, "s");
+    EXPECT_EQ(back.fired(), fired);
+    EXPECT_EQ(TimeUtil::TimestampToMilliseconds(back.next_time()), begin + 3 * 3600'000);
     co_await bench.close();
   }
 }
@@ -338,6 +350,107 @@ CORO_TEST(Schedules, SkipLeavesATickOutWhileTheJobBeforeLives) {
   EXPECT_EQ(after.fired(), 2u);
   EXPECT_NE(after.last_job_id(), while_it_lives.last_job_id());
   co_await bench.close();
+}
+
+CORO_TEST(Schedules, TicksThatAreMadeUpForWaitForOneAnother) {
+  for (const int64_t interval_ms : {3600'000, 1000}) {
+    Bench bench;
+    const int64_t begin = now_ms();
+    co_await add(*bench.store, every("s", interval_ms));
+    const int64_t later = begin + 10 * interval_ms + interval_ms / 2;
+    for (uint64_t tick = 1; tick <= 10; ++tick) {
+      for (int i = 0; i < 3; ++i) co_await bench.look("s", later);
+      const v1::Schedule schedule = co_await get(*bench.store, "s");
+      // The last one is hardly late, with seconds between: it is like any tick.
+      const bool skipped = tick == 10 && interval_ms == 1000;
+      EXPECT_EQ(schedule.fired(), skipped ? 9 : tick);
+      EXPECT_EQ(schedule.skipped(), tick >= 9 && interval_ms == 1000 ? 1u : 0u);
+      co_await bench.finish(schedule.last_job_id());
+    }
+    const v1::Schedule schedule = co_await get(*bench.store, "s");
+    EXPECT_EQ(TimeUtil::TimestampToMilliseconds(schedule.next_time()), begin + 11 * interval_ms);
+    co_await bench.close();
+  }
+}
+
+CORO_TEST(Schedules, OneWhoseZoneIsNotKnownHereIsLeftToOthers) {
+  const std::unique_ptr<Store> store = make_memory_store({});
+  v1::Schedule unknown = every("unknown", 1000);
+  unknown.set_cron("* * * * *");
+  unknown.set_time_zone("Mars/Base");
+  unknown.set_catch_up(v1::CATCH_UP_POLICY_ONE);
+  co_await add(*store, unknown);
+  co_await add(*store, every_one("known", 1000));
+  Ledger ledger(*store);
+  auto body = [&](TaskGroup& group) -> Task<void> {
+    group.start([](Ledger* its) { return its->work(); }, &ledger);
+    Process process(*store);
+    co_await process.live(now_ms() + 60'500);
+    EXPECT_LT(process.calls, 60u * 20);
+    Task<StatusOr<StoredSchedule>> look = store->get_schedule("unknown");
+    const auto untouched = co_await look;
+    WEFT_ASSERT(untouched.ok());
+    EXPECT_EQ(untouched->version, 1u);
+    EXPECT_EQ(ledger.ticks["known"].size(), 60u);
+    // What another makes of it is seen at once.
+    v1::Schedule changed = untouched->schedule;
+    changed.set_time_zone("UTC");
+    Task<StatusOr<uint64_t>> put = store->put_schedule(changed, 1, now_ms());
+    const auto stored = co_await put;
+    WEFT_ASSERT(stored.ok());
+    co_await process.live(now_ms() + 2000);
+    co_await sleep_for(milliseconds(20));
+    EXPECT_EQ(ledger.ticks["unknown"].size(), 1u);
+    group.cancel(CancelReason::kShutdown);
+  };
+  co_await with_group(body);
+  Task<void> close = store->close();
+  co_await close;
+}
+
+CORO_TEST(Schedules, AClockThatWasWrongForAMomentStopsNone) {
+  constexpr int64_t kYearMs = int64_t{365} * 86'400'000;
+  const std::unique_ptr<Store> store = make_memory_store({});
+  const auto far = TimeUtil::MillisecondsToTimestamp(now_ms() + kYearMs);
+  v1::Schedule hourly = every_one("hourly", 3600'000);
+  *hourly.mutable_next_time() = far;
+  co_await add(*store, hourly);
+  v1::Schedule made_then = every_one("made-then", 3600'000);
+  *made_then.mutable_create_time() = far;
+  *made_then.mutable_next_time() = far;
+  co_await add(*store, made_then);
+  v1::Schedule pending = every_one("pending", 3600'000);
+  *pending.mutable_next_time() = far;
+  pending.mutable_pending()->set_job_id("pending-job-1");
+  *pending.mutable_pending()->mutable_time() = far;
+  *pending.mutable_pending()->mutable_since() = far;
+  Task<StatusOr<uint64_t>> put =
+      store->put_schedule(pending, 0, TimeUtil::TimestampToMilliseconds(pending.pending().since()));
+  const auto stored = co_await put;
+  WEFT_ASSERT(stored.ok());
+  v1::Schedule yearly = every_one("yearly", 1000);
+  yearly.set_cron("@yearly");
+  const StatusOr<Timetable> timetable = timetable_of(yearly);
+  WEFT_ASSERT(timetable.ok());
+  *yearly.mutable_next_time() = TimeUtil::MillisecondsToTimestamp(*timetable->next(now_ms()));
+  co_await add(*store, yearly);
+  Ledger ledger(*store);
+  auto body = [&](TaskGroup& group) -> Task<void> {
+    group.start([](Ledger* its) { return its->work(); }, &ledger);
+    Process process(*store);
+    co_await process.live(now_ms() + 3 * 3600'000 + 5000);
+    group.cancel(CancelReason::kShutdown);
+  };
+  co_await with_group(body);
+  EXPECT_EQ(ledger.ticks["hourly"].size(), 3u);
+  EXPECT_EQ(ledger.ticks["made-then"].size(), 3u);
+  EXPECT_GE(ledger.ticks["pending"].size(), 3u);
+  Task<StatusOr<StoredSchedule>> look = store->get_schedule("yearly");
+  const auto untouched = co_await look;
+  WEFT_ASSERT(untouched.ok());
+  EXPECT_EQ(untouched->version, 4u);
+  Task<void> close = store->close();
+  co_await close;
 }
 
 CORO_TEST(Schedules, QueueLetsATickWaitForTheJobBefore) {

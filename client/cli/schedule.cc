@@ -41,10 +41,12 @@ struct ScheduleOptions {
   std::string type;
   std::string queue;
   std::string payload;
+  std::string content_type;
   std::vector<std::string> metadata;
   std::string timeout;
   std::string total_timeout;
   std::string backoff;
+  double jitter = -1;
   double retention_s = -1;
   uint32_t max_attempts = 0;
   std::string overlap = "skip";
@@ -169,6 +171,8 @@ StatusOr<v1::Schedule> make_schedule(const ScheduleOptions& options) {
   if (!options.backoff.empty()) {
     WEFT_RETURN_IF_ERROR(parse_backoff(options.backoff, job.mutable_retry()));
   }
+  if (options.jitter >= 0) job.mutable_retry()->set_jitter(options.jitter);
+  job.set_content_type(options.content_type);
   for (const std::string& label : options.metadata) {
     const size_t equals = label.find('=');
     if (equals == std::string::npos || equals == 0) {
@@ -382,6 +386,9 @@ void add_create(CLI::App& command, ScheduleOptions& options) {
       ->required();
   command.add_option("--payload,-p", options.payload, "TEXT, @FILE, or - for standard input")
       ->type_name("TEXT|@FILE|-");
+  command.add_option("--content-type", options.content_type, "Kind of the payload, informative")
+      ->type_name("MIME")
+      ->check(text());
   command.add_option("--queue,-q", options.queue, "Queue (default: \"default\")")
       ->type_name("NAME")
       ->check(text());
@@ -413,6 +420,11 @@ void add_create(CLI::App& command, ScheduleOptions& options) {
           "Pauses before retries: exp:FIRST[,FACTOR[,LONGEST]], fixed:PAUSE or list:PAUSE,…")
       ->type_name("BACKOFF")
       ->check(backoff());
+  command
+      .add_option("--jitter", options.jitter,
+                  "0 to 1: by how much of itself a pause varies (default: the handler's, 0.5)")
+      ->type_name("PART")
+      ->check(CLI::Range(0.0, 1.0));
   command
       .add_option("--overlap", options.overlap,
                   "A tick while the job before has not ended: skip it, queue it (it waits), or "
@@ -460,7 +472,9 @@ void add_schedule_commands(CLI::App& app, const Globals& globals, Command& chose
   CLI::App& next_command = add_command(
       schedule, globals, chosen, "next",
       "Print the next ticks of a schedule, or of --cron without asking a server", options, next);
-  add_name(next_command, *options)->excludes(add_cron(next_command, *options));
+  CLI::Option* next_name = add_name(next_command, *options);
+  next_name->excludes(add_cron(next_command, *options));
+  next_name->excludes(next_command.get_option("--time-zone"));
   next_command.add_option("--limit,-n", options->count, "So many")
       ->type_name("N")
       ->check(CLI::Range(uint64_t{1}, kTicksShown))

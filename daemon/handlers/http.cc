@@ -243,8 +243,9 @@ nlohmann::json headers_of(const HttpHead& head) {
 // followed, each checked like the first URL, else too_many_redirects; with 0 the redirect itself is
 // the answer. timeout_ms is for all of it, waits for the reader included, waits for a connection
 // not. Retried by the job's policy: http_status of 408, 425, 429 and from 500 on, no sooner than
-// the answer's Retry-After, timeout, connection_failed, connection_lost, busy. For good: any other
-// http_status, invalid_payload, not_allowed, tls_failed, too_large, http_error.
+// the answer's Retry-After as far as the policy's longest pause goes, timeout, connection_failed,
+// connection_lost, busy. For good: any other http_status, invalid_payload, not_allowed, tls_failed,
+// too_large, http_error.
 Stream<std::string> http(Job job, std::shared_ptr<HttpSettings> settings) {
   HttpOptions options = read_payload(
       job,

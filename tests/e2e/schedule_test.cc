@@ -152,6 +152,9 @@ TEST(ScheduleCommands, WhatCannotBeIsRefusedWithWhatIsAllowed) {
   const Ended next = daemon.weft({"schedule", "next", "--cron", "* * *"});
   EXPECT_EQ(next.exit_code, 2);
   EXPECT_THAT(next.err, HasSubstr("five"));
+  const Ended zone = daemon.weft({"schedule", "next", "s", "--time-zone", "UTC"});
+  EXPECT_EQ(zone.exit_code, 2);
+  EXPECT_THAT(zone.err, HasSubstr("--time-zone"));
 }
 
 TEST(ScheduleKills, NoTickIsLostOrDoubledWhenTheOneDaemonIsKilled) {

@@ -1,7 +1,9 @@
 // Blocking calls with retries.
+#include <optional>
 #include <utility>
 
 #include <weft/client/blocking_call.h>
+#include <weft/client/call_retry.h>
 #include <weft/client/client.h>
 #include <weft/client/client_core.h>
 #include <weft/client/event_reader.h>
@@ -114,35 +116,35 @@ StatusOr<v1::ChangeJobsProgress> Client::change_jobs(v1::ChangeJobsRequest reque
   WEFT_RETURN_IF_ERROR(check_filter(request.filter()));
   WEFT_RETURN_IF_ERROR(check_text("reason", request.reason()));
   WEFT_RETURN_IF_ERROR(check_text("snapshot", request.snapshot()));
-  v1::ChangeJobsProgress all;
+  v1::ChangeJobsProgress before;  // of the tries before this one
+  std::optional<CallRetry> retry(std::in_place, core_->options, core_->random());
   for (;;) {
-    CallRetry retry(core_->options, core_->random());
-    const uint64_t changed_before = all.changed();
-    for (;;) {
-      grpc::ClientContext context;  // without a deadline: a million jobs take their time
-      if (!core_->begin_call(&context)) return stopped_status();
-      const auto reader = core_->stub->ChangeJobs(&context, request);
-      v1::ChangeJobsProgress progress;
-      const uint64_t changed = all.changed();
-      while (reader->Read(&progress)) {
-        all = progress;
-        if (!request.count_only()) {
-          all.set_changed(changed + progress.changed());
-          all.set_matched(changed + progress.matched());
-        }
-        request.set_snapshot(progress.snapshot());
-        if (on_progress) on_progress(all);
+    grpc::ClientContext context;  // without a deadline: a million jobs take their time
+    if (!core_->begin_call(&context)) return stopped_status();
+    const auto reader = core_->stub->ChangeJobs(&context, request);
+    v1::ChangeJobsProgress progress;
+    v1::ChangeJobsProgress all = before;
+    bool got_on = false;
+    while (reader->Read(&progress)) {
+      all = progress;
+      if (!request.count_only()) {
+        all.set_matched(before.changed() + progress.matched());
+        all.set_changed(before.changed() + progress.changed());
       }
-      const grpc::Status answer = reader->Finish();
-      core_->end_call(&context);
-      if (answer.ok()) return all;
-      if (core_->stopped()) return stopped_status();
-      Status status;
-      const auto pause = retry.after(answer, &status);
-      if (!pause) return status;
-      core_->wait_to_reconnect(*pause);
-      if (all.changed() > changed_before) break;  // it got on: the next try has all its time
+      request.set_snapshot(progress.snapshot());
+      got_on = true;
+      if (on_progress) on_progress(all);
     }
+    const grpc::Status answer = reader->Finish();
+    core_->end_call(&context);
+    if (answer.ok()) return all;
+    if (core_->stopped()) return stopped_status();
+    if (got_on) retry.emplace(core_->options, core_->random());  // it has all its time again
+    before = std::move(all);
+    Status status;
+    const auto pause = retry->after(answer, &status);
+    if (!pause) return status;
+    core_->wait_to_reconnect(*pause);
   }
 }
 

@@ -54,8 +54,10 @@ class Client {
   // Forgets a finished job. Errors: NOT_FOUND; FAILED_PRECONDITION before its end.
   Status remove(const std::string& job_id);
   // Cancels, retries or deletes all jobs that match, and tells how far it is page by page; with
-  // count_only it only counts. When the connection breaks it goes on with what is left of the same
-  // snapshot. Errors: INVALID_ARGUMENT; RESOURCE_EXHAUSTED while the server does this for others.
+  // count_only it only counts. When the connection breaks it goes on with what still matches of the
+  // same snapshot: of a retry also what is dead again by then, of a cancel what runs still, which
+  // then count twice. Errors: INVALID_ARGUMENT; RESOURCE_EXHAUSTED while the server does this for
+  // others.
   using OnChanges = std::function<void(const v1::ChangeJobsProgress&)>;
   StatusOr<v1::ChangeJobsProgress> change_jobs(v1::ChangeJobsRequest request,
                                                const OnChanges& on_progress = nullptr);

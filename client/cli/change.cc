@@ -43,7 +43,8 @@ int show(const Globals& globals, const v1::ChangeJobsProgress& progress, bool co
       if (progress.has_first_error()) json["first_error"] = progress.first_error().message();
     }
     out.add(document(json, globals.output()));
-    return out.finish();
+    const int code = out.finish();
+    return code == kSucceeded && progress.left() > 0 ? int{kRefused} : code;
   }
   out.add_line(jobs(counted ? progress.matched() : progress.changed()));
   if (progress.left() > 0) {
@@ -51,7 +52,8 @@ int show(const Globals& globals, const v1::ChangeJobsProgress& progress, bool co
     std::fprintf(stderr, "weft: %s left as they were; the first: %s\n",
                  jobs(progress.left()).c_str(), progress.first_error().message().c_str());
   }
-  return out.finish();
+  const int code = out.finish();
+  return code == kSucceeded && progress.left() > 0 ? int{kRefused} : code;
 }
 
 int change_all(const Globals& globals, v1::ChangeJobsRequest::Change change,

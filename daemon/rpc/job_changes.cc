@@ -1,6 +1,4 @@
 // ChangeJobs of JobService: cancel, retry or delete all that match.
-#include <absl/strings/numbers.h>
-
 #include <algorithm>
 #include <utility>
 
@@ -17,7 +15,6 @@ namespace {
 
 using Change = v1::ChangeJobsRequest;
 
-constexpr int64_t kSecond_ns = 1'000'000'000;
 constexpr int kBusyMs = 1000;
 
 // The states that a change is possible in.
@@ -46,15 +43,13 @@ Status check_states(Change::Change change, JobFilter& filter) {
   return absl::OkStatus();
 }
 
-// A snapshot is a page token whose position is the first instant that is left out.
-StatusOr<int64_t> read_snapshot(const JobFilter& filter, const std::string& snapshot) {
-  const auto position = read_page_token(filter, snapshot);
-  int64_t before_ns = 0;
-  if (!position.ok() || !absl::SimpleAtoi(to_absl(*position), &before_ns)) {
-    return field_error("snapshot",
-                       "this snapshot was not given for this change and filter: count again");
-  }
-  return before_ns;
+// A snapshot is the token of the page that the changes begin with.
+StatusOr<std::string> read_snapshot(const JobFilter& filter, const std::string& snapshot) {
+  if (snapshot.empty()) return std::string();
+  auto position = read_page_token(filter, snapshot);
+  if (position.ok()) return position;
+  return field_error("snapshot",
+                     "this snapshot was not given for this change and filter: count again");
 }
 
 }  // namespace
@@ -63,8 +58,8 @@ StatusOr<int64_t> read_snapshot(const JobFilter& filter, const std::string& snap
 struct JobService::Changes {
   Change::Change change = Change::CHANGE_UNSPECIFIED;
   std::string reason;
-  JobFilter filter;
   v1::ChangeJobsProgress progress;
+  Status unavailable;  // not OK: the store cannot go on
   Semaphore at_once{limits::kChangesAtOnce};
 };
 
@@ -90,9 +85,9 @@ StatusOr<JobFilter> JobService::read_changes(const v1::ChangeJobsRequest& reques
 Task<void> JobService::change_jobs(ChangeJobsCall& call) {
   const v1::ChangeJobsRequest& request = call.request();
   auto filter = read_changes(request);
-  StatusOr<int64_t> before_ns = int64_t{0};
-  if (filter.ok()) before_ns = co_await snapshot_of(*filter, request.snapshot());
-  for (const Status& status : {filter.status(), before_ns.status()}) {
+  StatusOr<std::string> position = std::string();
+  if (filter.ok()) position = read_snapshot(*filter, request.snapshot());
+  for (const Status& status : {filter.status(), position.status()}) {
     if (status.ok()) continue;
     call.finish(status);
     co_return;
@@ -105,39 +100,29 @@ Task<void> JobService::change_jobs(ChangeJobsCall& call) {
   Changes changes;
   changes.change = request.change();
   changes.reason = request.reason();
-  changes.progress.set_snapshot(make_page_token(*filter, std::to_string(*before_ns)));
-  changes.filter = *std::move(filter);
-  changes.filter.submitted_before_ns = std::min(changes.filter.submitted_before_ns, *before_ns);
-  std::string position;
   do {
-    const auto page = co_await store_.list(changes.filter, position, limits::kPageSizeMax);
-    if (!page.ok()) {
-      call.finish(page.status());
-      co_return;
+    auto page = co_await store_.list(*filter, *position, limits::kPageSizeMax);
+    if (page.ok()) {
+      *position = page->next;
+      if (changes.progress.snapshot().empty()) {
+        changes.progress.set_snapshot(make_page_token(*filter, page->from));
+      }
+      changes.progress.set_matched(changes.progress.matched() + page->jobs.size());
+      if (!request.count_only()) co_await change_page(changes, *page);
+    } else {
+      changes.unavailable = page.status();
     }
-    position = page->next;
-    changes.progress.set_matched(changes.progress.matched() + page->jobs.size());
-    if (!request.count_only()) co_await change_page(changes, *page);
-    changes.progress.set_done(position.empty());
+    changes.progress.set_done(changes.unavailable.ok() && position->empty());
     const bool there = co_await call.write(changes.progress);
     if (!there) co_return;
-  } while (!position.empty());
-  call.finish(absl::OkStatus());
-}
-
-// Behind the newest job there is: what comes after that is not in the snapshot.
-Task<StatusOr<int64_t>> JobService::snapshot_of(const JobFilter& filter, const std::string& given) {
-  if (!given.empty()) co_return read_snapshot(filter, given);
-  const auto newest = co_await store_.list({}, "", 1);
-  if (!newest.ok()) co_return newest.status();
-  if (newest->jobs.empty()) co_return int64_t{0};
-  const auto& submitted = newest->jobs[0].submit_time();
-  co_return submitted.seconds() * kSecond_ns + submitted.nanos() + 1;
+  } while (changes.unavailable.ok() && !position->empty());
+  call.finish(changes.unavailable);
 }
 
 Task<void> JobService::change_page(Changes& changes, const JobPage& page) {
   auto all = [&](TaskGroup& group) -> Task<void> {
     for (const v1::Job& job : page.jobs) {
+      if (!changes.unavailable.ok()) break;
       auto permit = co_await changes.at_once.acquire(1);
       group.start(
           [this](Changes* of, std::string id, Semaphore::Permit held) {
@@ -171,6 +156,10 @@ Task<void> JobService::change_one(Changes* changes, std::string id, Semaphore::P
       if (done.ok()) hub_.on_removed(id);
   }
   v1::ChangeJobsProgress& progress = changes->progress;
+  if (done.code() == StatusCode::kUnavailable) {
+    changes->unavailable = done;  // what was asked for may have happened; it no longer matches then
+    co_return;
+  }
   if (done.ok()) {
     progress.set_changed(progress.changed() + 1);
     co_return;

@@ -66,7 +66,6 @@ class JobService final : public RpcService {
   struct Changes;
   Task<void> change_jobs(ChangeJobsCall& call);
   StatusOr<JobFilter> read_changes(const v1::ChangeJobsRequest& request);
-  Task<StatusOr<int64_t>> snapshot_of(const JobFilter& filter, const std::string& given);
   Task<void> change_page(Changes& changes, const JobPage& page);
   Task<void> change_one(Changes* changes, std::string id, Semaphore::Permit permit);
   Task<void> send(SendCall& call);

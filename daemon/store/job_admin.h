@@ -27,6 +27,8 @@ class JobPage {
  public:
   std::vector<v1::Job> jobs;  // newest first, without payload, result, errors
   std::string next;           // where the next page begins; empty: that was all
+  // Where this one began: from there on a list is without the jobs that came since.
+  std::string from;
 };
 
 // Thread, Lifetime, Cancellation, Errors: as JobStore.

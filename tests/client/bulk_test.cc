@@ -252,6 +252,34 @@ TEST(Client, ListFollowsThePages) {
   EXPECT_EQ(refused.status().code(), StatusCode::kInvalidArgument);
 }
 
+TEST(Client, ChangesGoOnWithTheirSnapshotWhenTheConnectionBreaks) {
+  std::vector<std::string> snapshots;
+  FakeServer server;
+  server.on_change_jobs = [&](const v1::ChangeJobsRequest& request,
+                              grpc::ServerWriter<v1::ChangeJobsProgress>* writer) {
+    snapshots.push_back(request.snapshot());
+    v1::ChangeJobsProgress progress;
+    progress.set_snapshot("as of then");
+    progress.set_matched(snapshots.size() < 3 ? 1000 : 100);
+    progress.set_changed(snapshots.size() < 3 ? 400 : 99);
+    progress.set_left(snapshots.size() < 3 ? 0 : 1);
+    progress.set_done(snapshots.size() == 3);
+    writer->Write(progress);
+    return snapshots.size() == 3 ? grpc::Status::OK : restarting();
+  };
+  Client client = client_of(server);
+  v1::ChangeJobsRequest request;
+  request.set_change(v1::ChangeJobsRequest::CANCEL);
+  std::vector<uint64_t> told;
+  const auto done = client.change_jobs(
+      request, [&](const v1::ChangeJobsProgress& progress) { told.push_back(progress.changed()); });
+  ASSERT_TRUE(done.ok()) << done.status();
+  EXPECT_THAT(snapshots, ElementsAre("", "as of then", "as of then"));
+  EXPECT_THAT(told, ElementsAre(400u, 800u, 899u));
+  EXPECT_EQ(done->matched(), 900u);
+  EXPECT_EQ(done->left(), 1u);
+}
+
 TEST(Client, RepeatsARetryAndARemoveWhoseAnswersWereLost) {
   int tries = 0;
   v1::JobState state = v1::JOB_STATE_RUNNING;

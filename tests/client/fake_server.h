@@ -36,6 +36,9 @@ class FakeServer final : public v1::JobService::Service {
   std::function<grpc::Status(BulkStream&)> on_bulk;
   std::function<grpc::Status(const v1::GetRequest&, v1::Job*)> on_get;
   std::function<grpc::Status(const v1::ListJobsRequest&, v1::ListJobsResponse*)> on_list;
+  std::function<grpc::Status(const v1::ChangeJobsRequest&,
+                             grpc::ServerWriter<v1::ChangeJobsProgress>*)>
+      on_change_jobs;
   std::function<grpc::Status(const v1::RetryRequest&, v1::Job*)> on_retry;
   std::function<grpc::Status(const v1::DeleteRequest&)> on_delete;
   std::function<grpc::Status(const v1::CancelRequest&, v1::CancelResponse*)> on_cancel;
@@ -49,7 +52,7 @@ class FakeServer final : public v1::JobService::Service {
     std::function<grpc::Status(const v1::DumpWorkerRequest&, v1::DumpWorkerResponse*)> on_dump;
 
    private:
-    grpc::Status List(grpc::ServerContext*, const v1::ListWorkersRequest*,
+      grpc::Status List(grpc::ServerContext*, const v1::ListWorkersRequest*,
                       v1::ListWorkersResponse* response) override {
       return on_list(response);
     }
@@ -76,6 +79,10 @@ class FakeServer final : public v1::JobService::Service {
                    v1::Job* response) override {
     return on_get(*request, response);
   }
+  grpc::Status ChangeJobs(grpc::ServerContext*, const v1::ChangeJobsRequest* request,
+                            grpc::ServerWriter<v1::ChangeJobsProgress>* writer) override {
+      return on_change_jobs(*request, writer);
+    }
   grpc::Status List(grpc::ServerContext*, const v1::ListJobsRequest* request,
                     v1::ListJobsResponse* response) override {
     return on_list(*request, response);

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <future>
 #include <memory>
 #include <string>
 #include <vector>
@@ -145,13 +146,15 @@ class FullStore final : public StoreWrapper {
     most_at_once = std::max(most_at_once, ++at_once);
     co_await yield_now();
     --at_once;
+    if (down) co_return make_status(StatusCode::kUnavailable, "away");
     if (job_id.back() == '0') co_return make_status(StatusCode::kResourceExhausted, "full");
     co_return v1::Job();
   }
   Task<StatusOr<JobPage>> list(JobFilter filter, std::string position, size_t) override {
     filters.push_back(filter);
+    while (held) co_await sleep_for(std::chrono::milliseconds(1));
     JobPage page;
-    if (filter.states.empty()) co_return page;  // the newest one
+    page.from = "0";
     const size_t from = position.empty() ? 0 : std::stoul(position);
     for (size_t i = from; i < from + 100; ++i) {
       v1::Job job;
@@ -161,6 +164,8 @@ class FullStore final : public StoreWrapper {
     if (from < 200) page.next = std::to_string(from + 100);
     co_return page;
   }
+  bool held = false;
+  bool down = false;
   size_t at_once = 0;
   size_t most_at_once = 0;
   std::vector<JobFilter> filters;
@@ -198,6 +203,34 @@ TEST_F(ManyChangesTest, ArePagedBoundedAndTellWhatWasLeft) {
     EXPECT_EQ(store().most_at_once, limits::kChangesAtOnce);
     EXPECT_EQ(store().filters.back().states, std::vector{v1::JOB_STATE_DEAD});
   });
+}
+
+TEST_F(ManyChangesTest, EndWithTheStoresOutageAndDoNotCountItAsLeft) {
+  on_loop([this] { store().down = true; });
+  EXPECT_EQ(change(request_of(Change::RETRY, "mine")).error_code(), grpc::UNAVAILABLE);
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_EQ(told[0].left(), 0u);
+  EXPECT_FALSE(told[0].done());
+}
+
+TEST_F(ManyChangesTest, AreNoMoreCallsAtOnceThanTheirLimit) {
+  on_loop([this] { store().held = true; });
+  std::vector<std::future<grpc::Status>> calls;
+  for (size_t i = 0; i < limits::kChangeCalls; ++i) {
+    calls.push_back(std::async(std::launch::async, [this] {
+      grpc::ClientContext context;
+      auto reader = stub_->ChangeJobs(&context, request_of(Change::RETRY, "mine"));
+      v1::ChangeJobsProgress progress;
+      while (reader->Read(&progress)) {
+      }
+      return reader->Finish();
+    }));
+  }
+  ASSERT_TRUE(wait_for([this] { return store().filters.size() == limits::kChangeCalls; }));
+  EXPECT_EQ(change(request_of(Change::RETRY, "mine")).error_code(), grpc::RESOURCE_EXHAUSTED);
+  on_loop([this] { store().held = false; });
+  for (auto& call : calls) EXPECT_TRUE(call.get().ok());
+  EXPECT_TRUE(change(request_of(Change::RETRY, "mine")).ok());
 }
 
 }  // namespace

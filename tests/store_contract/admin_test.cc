@@ -138,6 +138,20 @@ STORE_TEST(ListFiltersByTimeKeyAndError) {
   EXPECT_THAT(up_to, ElementsAre("second-one", "first-of-all"));
 }
 
+STORE_TEST(AListAgainFromWhereItBeganIsWithoutWhatCameSince) {
+  const JobPage none = co_await list(harness, {}, "", 10);
+  co_await harness.add(named("first-of-all", "a", "x"));
+  const JobPage still_none = co_await list(harness, {}, none.from, 10);
+  EXPECT_THAT(ids(still_none), IsEmpty());
+  const JobPage one = co_await list(harness, {.queue = "nobody"}, "", 10);
+  EXPECT_THAT(ids(one), IsEmpty());
+  co_await harness.add(named("second-one", "a", "x"));
+  const JobPage first = co_await list(harness, {}, one.from, 10);
+  EXPECT_THAT(ids(first), ElementsAre("first-of-all"));
+  const JobPage again = co_await list(harness, {}, first.from, 10);
+  EXPECT_THAT(ids(again), ElementsAre("first-of-all"));
+}
+
 STORE_TEST(ListedJobsHaveNeitherPayloadNorResult) {
   const v1::Job job = co_await harness.run_one(Harness::make_spec("q", "large payload"));
   co_await harness.must(harness.append(Harness::token_of(job), 1, {"a", "b"}));

@@ -281,6 +281,8 @@ class MemoryStore final : public Store {
     const StatusOr<int64_t> before = parse_position(position);
     if (!before.ok()) co_return before.status();
     JobPage page;
+    const int64_t newest = by_age_.empty() ? 0 : by_age_.rbegin()->first;
+    page.from = to_position(std::min(*before, newest + 1));
     size_t looked_at = 0;
     for (auto next = by_age_.lower_bound(*before); next != by_age_.begin();) {
       if (page.jobs.size() == max_jobs || looked_at == list_scan(filter)) {

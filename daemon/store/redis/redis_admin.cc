@@ -52,7 +52,8 @@ Task<StatusOr<JobPage>> RedisStore::list(JobFilter filter, std::string position,
     const StatusOr<RedisReply> reply =
         co_await connection_.call_script(redis_scripts::job_list, std::move(command));
     if (!reply.ok()) co_return unavailable(reply.status());
-    for (size_t i = 3; i + kListParts <= reply->size(); i += kListParts) {
+    if (page.from.empty()) page.from = to_position((*reply)[3].integer());
+    for (size_t i = 4; i + kListParts <= reply->size(); i += kListParts) {
       StatusOr<v1::Job> job =
           to_job((*reply)[i + 1], (*reply)[i + 2], (*reply)[i + 3], (*reply)[i + 4]);
       if (!job.ok()) co_return job.status();

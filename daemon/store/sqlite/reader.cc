@@ -69,6 +69,7 @@ StatusOr<JobPage> Reader::list(const JobFilter& filter, const std::string& posit
   JobPage page;
   size_t looked_at = 0;
   int64_t last_row = *before;
+  page.from = to_position(1);  // in case there are none
   scan_jobs_.bind(1, *before);
   while (scan_jobs_.next()) {
     if (page.jobs.size() == max_jobs || looked_at == list_scan(filter)) {
@@ -76,8 +77,8 @@ StatusOr<JobPage> Reader::list(const JobFilter& filter, const std::string& posit
       page.next = to_position(last_row);
       break;
     }
-    ++looked_at;
     last_row = scan_jobs_.integer(0);
+    if (looked_at++ == 0) page.from = to_position(last_row + 1);
     const auto state = static_cast<v1::JobState>(scan_jobs_.integer(8));
     if (!matches_state_and_queue(filter, state, scan_jobs_.bytes(9))) continue;
     JobRow found;

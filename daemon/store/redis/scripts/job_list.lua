@@ -5,8 +5,8 @@
 --       at  4 most bytes to return, about  5 queue ('': any)  6 type ('': any)  7 states, a byte
 --       each ('': any)  8 submitted at this microsecond or later  9 and before this one  10
 --       idempotency key ('': any)  11 a part of the outcome's error ('': any)
--- Returns {age of the last record looked at, records looked at, 1 when there are older ones, then
--- for each job id, record, spec, outcome without the result, progress}; what is not there is nil.
+-- Returns {age of the last record looked at, records looked at, 1 when there are older ones, the age
+-- it has begun below, then for each job id, record, spec, outcome without the result, progress}; what is not there is nil.
 local before, most, scan, room = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local queue, type, states = ARGV[5], ARGV[6], ARGV[7]
 local from_us, before_us, key, error_text = tonumber(ARGV[8]), tonumber(ARGV[9]), ARGV[10], ARGV[11]
@@ -43,7 +43,7 @@ local function without_result(outcome)
   return sub(outcome, at + length)
 end
 
-local answer = {0, 0, 0}
+local answer = {0, 0, 0, 0}
 local function add(id, record, spec)
   local outcome, progress = false, false
   local flags = byte(record, 10)
@@ -60,6 +60,7 @@ end
 -- Block by block, each from its end. What is left of a job that went is not older than the one before.
 local looked_at, found, read, seen = 0, 0, 0, 0
 before = before == '+inf' and tonumber(call('GET', P .. 'age') or 0) + 1 or tonumber(before)
+answer[4] = before
 while true do
   local block = call('ZREVRANGEBYSCORE', P .. 'ages', math.floor((before - 1) / BLOCK), '-inf',
     'LIMIT', 0, 1)[1]

@@ -100,35 +100,29 @@ Status check_times(const v1::JobSpec& spec, int64_t wall_ns) {
   if (spec.has_run_at() && spec.has_delay()) {
     return field_error("delay", "delay and run_at are two ways to say when: give one of them");
   }
-  Instant due{wall_ns / kNanosPerSecond, wall_ns % kNanosPerSecond};
-  if (spec.has_delay()) {
-    if (!in_bounds(spec.delay(), limits::kRunAtSecondsMax)) {
-      return field_error("delay", "delay is out of bounds: use 0 s to " +
-                                      std::to_string(limits::kRunAtSecondsMax) + " s (" +
-                                      std::to_string(kRunAtDays) + " days)");
-    }
-    due = after(wall_ns, spec.delay());
+  if (spec.has_delay() && !in_bounds(spec.delay(), limits::kRunAtSecondsMax)) {
+    return field_error("delay", "delay is out of bounds: use 0 s to " +
+                                    std::to_string(limits::kRunAtSecondsMax) + " s (" +
+                                    std::to_string(kRunAtDays) + " days)");
   }
   if (spec.has_run_at()) {
     google::protobuf::Duration furthest;
     furthest.set_seconds(limits::kRunAtSecondsMax);
-    const Instant run_at = instant_of(spec.run_at());
-    if (!is_time(spec.run_at()) || run_at > after(wall_ns, furthest)) {
+    if (!is_time(spec.run_at()) || instant_of(spec.run_at()) > after(wall_ns, furthest)) {
       return field_error("run_at", "run_at is out of bounds: use a time at most " +
                                        std::to_string(kRunAtDays) + " days ahead");
     }
-    due = run_at;
   }
   if (!spec.has_expire_at()) return absl::OkStatus();
   if (!is_time(spec.expire_at())) {
     return field_error("expire_at", "expire_at is not a time: use one of the years 1 to 9999");
   }
-  // Without a time to start at, one that has passed is the answer to a submission that came late.
-  const bool waits = spec.has_run_at() || (spec.has_delay() && !is_zero(spec.delay()));
-  if (waits && instant_of(spec.expire_at()) <= due) {
+  // Only what the submission says itself: repeated later, it gets the answer of the first one. What
+  // expires before its delay is over is EXPIRED.
+  if (spec.has_run_at() && instant_of(spec.expire_at()) <= instant_of(spec.run_at())) {
     return field_error("expire_at",
                        "expire_at is not after the time at which the job may start: give a later "
-                       "one, or an earlier run_at or delay");
+                       "one, or an earlier run_at");
   }
   return absl::OkStatus();
 }

@@ -193,7 +193,8 @@ TEST_F(Retries, TimesThatCannotBeAreRefusedInOneSentence) {
     EXPECT_THAT(ended.err, HasSubstr(field));
   };
   expect_refused({"--delay", "367d"}, "delay");
-  expect_refused({"--delay", "1h", "--expire-in", "30m"}, "expire_at");
+  expect_refused({"--run-at", "2020-01-02T00:00:00Z", "--expire-at", "2020-01-01T00:00:00Z"},
+                 "expire_at");
   expect_refused({"--backoff", "fixed:31d"}, "retry.fixed");
   expect_refused({"--backoff", "exp:2s,11"}, "retry.exponential.factor");
   expect_refused({"--total-timeout", "0s"}, "total_timeout");

@@ -105,8 +105,8 @@ TEST_F(JobServiceTest, RefusesTimesAndRetriesThatCannotBe) {
   both.mutable_run_at()->set_seconds(2'000'000'000);
   expect_refused(both, "delay");
   v1::JobSpec too_late;
-  too_late.mutable_delay()->set_seconds(3600);
   const int64_t now = RealClock::instance().wall_ns() / 1'000'000'000;
+  too_late.mutable_run_at()->set_seconds(now + 3600);
   too_late.mutable_expire_at()->set_seconds(now + 1800);
   expect_refused(too_late, "expire_at");
   v1::JobSpec far;

@@ -38,17 +38,26 @@ void move_to(v1::Job& job, JobEvent event) {
   job.set_state(static_cast<v1::JobState>(*next));
 }
 
-int64_t to_ns(const google::protobuf::Timestamp& time) {
-  return time.seconds() * kSecond_ns + time.nanos();
-}
-
 int64_t to_ns(const google::protobuf::Duration& duration) {
   return duration.seconds() * kSecond_ns + duration.nanos();
+}
+
+// The year 1 and 9999 are too far to be counted in nanoseconds.
+bool is_after(const google::protobuf::Timestamp& time, int64_t wall_ns) {
+  google::protobuf::Timestamp now;
+  set_time(now, wall_ns);
+  return time.seconds() != now.seconds() ? time.seconds() > now.seconds()
+                                         : time.nanos() > now.nanos();
 }
 
 // A time is not over before the millisecond that it is in.
 int64_t to_ms_up(const google::protobuf::Timestamp& time) {
   return time.seconds() * 1000 + (time.nanos() + kMillisecond_ns - 1) / kMillisecond_ns;
+}
+
+// Of a job with an expire_at. All times up to 1970 are one: they were over before any job.
+int64_t start_by_ms(const v1::Job& job) {
+  return std::max<int64_t>(1, to_ms_up(job.spec().expire_at()));
 }
 
 void start_deadline(v1::Job& job, int64_t wall_ns) {
@@ -75,12 +84,11 @@ v1::Job new_job(v1::JobSpec spec, int64_t wall_ns) {
   job.set_state(v1::JOB_STATE_QUEUED);
   job.set_first_sequence(1);
   set_time(*job.mutable_submit_time(), wall_ns);
-  int64_t due_ns = wall_ns;
-  if (job.spec().has_run_at()) due_ns = to_ns(job.spec().run_at());
-  if (job.spec().has_delay()) due_ns = wall_ns + to_ns(job.spec().delay());
-  if (due_ns > wall_ns) {
+  google::protobuf::Timestamp due = job.spec().run_at();
+  if (job.spec().has_delay()) set_time(due, wall_ns + to_ns(job.spec().delay()));
+  if ((job.spec().has_run_at() || job.spec().has_delay()) && is_after(due, wall_ns)) {
     job.set_state(v1::JOB_STATE_SCHEDULED);
-    set_time(*job.mutable_due_time(), due_ns);
+    *job.mutable_due_time() = due;
   }
   start_deadline(job, wall_ns);
   return job;
@@ -90,7 +98,7 @@ int64_t due_ms(const v1::Job& job) { return to_ms_up(job.due_time()); }
 
 int64_t over_ms(const v1::Job& job) {
   int64_t over = kNoTime;
-  if (job.spec().has_expire_at()) over = to_ms_up(job.spec().expire_at());
+  if (job.spec().has_expire_at()) over = start_by_ms(job);
   if (job.has_deadline_time()) over = std::min(over, to_ms_up(job.deadline_time()));
   return over;
 }
@@ -98,7 +106,7 @@ int64_t over_ms(const v1::Job& job) {
 std::optional<JobState> overdue(const v1::Job& job, int64_t wall_ns) {
   const int64_t now_ms = wall_ns / kMillisecond_ns;
   if (now_ms < over_ms(job)) return std::nullopt;
-  const bool expired = job.spec().has_expire_at() && now_ms >= to_ms_up(job.spec().expire_at());
+  const bool expired = job.spec().has_expire_at() && now_ms >= start_by_ms(job);
   return expired ? JobState::kExpired : JobState::kDead;
 }
 
@@ -213,10 +221,12 @@ v1::AttemptError attempt_error(const v1::Job& job, const v1::Outcome& outcome, i
   *error.mutable_start_time() = job.start_time();
   set_time(*error.mutable_end_time(), wall_ns);
   error.set_worker(job.worker());
-  error.set_error_code(outcome.error_code());
+  error.set_error_code(clean_error_code(outcome.error_code()));
   error.set_error_message(clean_utf8(outcome.error_message(), limits::kAttemptErrorBytes));
   return error;
 }
+
+std::string clean_error_code(std::string_view code) { return clean_utf8(code, kErrorCodeBytes); }
 
 v1::Outcome crash_outcome() {
   v1::Outcome outcome;
@@ -227,7 +237,7 @@ v1::Outcome crash_outcome() {
 
 Status check_not_expired(const v1::Job& job, int64_t wall_ns) {
   if (!job.spec().has_expire_at()) return absl::OkStatus();
-  if (wall_ns / kMillisecond_ns < to_ms_up(job.spec().expire_at())) return absl::OkStatus();
+  if (wall_ns / kMillisecond_ns < start_by_ms(job)) return absl::OkStatus();
   return make_status(StatusCode::kFailedPrecondition,
                      "job " + job.spec().id() +
                          " may not start any more, as its expire_at has passed: submit a new job");

@@ -52,6 +52,9 @@ void give_back(v1::Job& job, JobEvent event, int64_t wall_ns);
 void retry(v1::Job& job, int64_t wall_ns);
 // What Job.errors gets of an attempt that failed or whose worker died.
 v1::AttemptError attempt_error(const v1::Job& job, const v1::Outcome& outcome, int64_t wall_ns);
+// The code of an error is a word; what is longer, or no text, is cut and mended.
+inline constexpr size_t kErrorCodeBytes = 64;
+std::string clean_error_code(std::string_view code);
 v1::Outcome crash_outcome();  // of that attempt alone
 // OK, or FAILED_PRECONDITION: the job would expire at once.
 Status check_not_expired(const v1::Job& job, int64_t wall_ns);

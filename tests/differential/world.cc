@@ -9,6 +9,8 @@ namespace weft::testing {
 namespace {
 
 constexpr int64_t kSecond_ns = 1'000'000'000;
+constexpr int64_t kYear1_s = -62'135'596'800;
+constexpr int64_t kYear9999_s = 253'402'300'799;
 constexpr uint64_t kDaySteps = 24 * 3600 / kStep_s + 1;
 constexpr size_t kSlots = 9;
 
@@ -39,6 +41,9 @@ void draw_times(uint64_t slot, v1::JobSpec& spec) {
     case 2:
       spec.mutable_expire_at()->set_seconds(at(6, 15));
       break;
+    case 3:
+      spec.mutable_expire_at()->set_seconds(now_s / seconds(8, 0) % 2 == 0 ? 0 : kYear1_s);
+      break;
     case 4:
       spec.mutable_delay()->set_seconds(seconds(1, 20));
       spec.mutable_total_timeout()->set_seconds(seconds(4, 17));
@@ -53,6 +58,10 @@ void draw_times(uint64_t slot, v1::JobSpec& spec) {
       break;
     case 7:
       spec.mutable_delay()->set_seconds(seconds(3, 26));
+      break;
+    case 8:
+      spec.mutable_run_at()->set_seconds(kYear1_s);
+      spec.mutable_expire_at()->set_seconds(kYear9999_s);
       break;
     default:
       break;

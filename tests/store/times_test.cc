@@ -1,5 +1,6 @@
 // What the SQLite store keeps of retries and times over its end, and when a commit fails.
 #include <gmock/gmock.h>
+#include <sqlite3.h>
 #include <sys/resource.h>
 
 #include <csignal>
@@ -187,6 +188,81 @@ TEST_F(SqliteTimes, AnAttemptThatDiedLeavesItsError) {
     const v1::Job retried = co_await h.get("a-padding");
     EXPECT_EQ(retried.crashes(), 0u);
     EXPECT_EQ(retried.errors_size(), static_cast<int>(limits::kDeadCrashes));
+  });
+}
+
+TEST_F(SqliteTimes, AnErrorThatIsNotTextCanBeReadAgain) {
+  session([](Harness& h) -> Task<void> {
+    const v1::Job job = co_await h.run_one(named("a"));
+    v1::Outcome outcome;
+    outcome.set_error_code("caf\xe9");
+    outcome.set_error_message("no caf\xe9");
+    Settlement settlement(Harness::token_of(job), v1::JOB_STATE_SCHEDULED, std::move(outcome), 0);
+    settlement.pause = 1s;
+    co_await h.must(h.settle_as(std::move(settlement)));
+  });
+  session([](Harness& h) -> Task<void> {
+    co_await sleep_for(2s);
+    const Promoted promoted = co_await h.promote();
+    EXPECT_EQ(promoted.jobs, 1u);
+    const v1::Job job = co_await h.get("a-padding");
+    WEFT_ASSERT(job.errors_size() == 1);
+    EXPECT_EQ(job.errors(0).error_code(), "caf\xef\xbf\xbd");
+    EXPECT_EQ(job.errors(0).error_message(), "no caf\xef\xbf\xbd");
+  });
+}
+
+// Writes over what the file has of a job's record.
+void damage_record(const std::string& path, const std::string& id) {
+  sqlite3* database = nullptr;
+  ASSERT_EQ(sqlite3_open(path.c_str(), &database), SQLITE_OK);
+  const std::string sql = "UPDATE job SET record = x'ffff' WHERE id = '" + id + "'";
+  EXPECT_EQ(sqlite3_exec(database, sql.c_str(), nullptr, nullptr, nullptr), SQLITE_OK);
+  EXPECT_EQ(sqlite3_changes(database), 1);
+  sqlite3_close(database);
+}
+
+TEST_F(SqliteTimes, ATakeBesideJobsThatAreOverReadsNoFile) {
+  session([this](Harness& h) -> Task<void> {
+    const int64_t now_s = EventLoop::current()->wall_ns() / 1'000'000'000;
+    v1::JobSpec left = named("left");
+    left.set_type("left");
+    left.mutable_expire_at()->set_seconds(now_s + 1);
+    co_await h.add(left);
+    co_await h.add(named("plain"));
+    v1::JobSpec timed = named("timed");
+    timed.mutable_total_timeout()->set_seconds(60);
+    co_await h.add(timed);
+    v1::JobSpec over = named("over");
+    over.mutable_expire_at()->set_seconds(now_s + 1);
+    co_await h.add(over);
+    co_await sleep_for(2s);
+    for (const char* id : {"plain-padding", "timed-padding", "over-padding"}) {
+      damage_record(path_, id);
+    }
+    std::vector<Settlement> none;
+    TakeRequest request{.worker = Harness::kWorker, .worker_name = "tester", .max_jobs = 10};
+    request.type_room = {{"left", 0}};
+    const auto taken = co_await h.store().settle_and_take(none, request);
+    WEFT_ASSERT(taken.ok() && taken->jobs.size() == 2);
+    EXPECT_EQ(taken->jobs[0].spec().id(), "plain-padding");
+    EXPECT_EQ(taken->jobs[1].spec().id(), "timed-padding");
+    const v1::Job ended = co_await h.get("over-padding");
+    EXPECT_EQ(ended.state(), v1::JOB_STATE_EXPIRED);
+  });
+}
+
+TEST_F(SqliteTimes, ReopeningStartsNoJobThatIsOver) {
+  session([](Harness& h) -> Task<void> {
+    v1::JobSpec expiring = named("a");
+    expiring.mutable_expire_at()->set_seconds(EventLoop::current()->wall_ns() / 1'000'000'000 + 10);
+    co_await h.add(expiring);
+  });
+  session([](Harness& h) -> Task<void> {
+    co_await sleep_for(11s);
+    const auto taken = co_await h.take(1);
+    EXPECT_TRUE(taken.empty());
+    EXPECT_EQ(h.store().stats().expired_jobs, 1u);
   });
 }
 

@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 
 #include <weft/base/limits.h>
+#include <weft/store/job_record.h>
 
 #include "tests/store_contract/fixture.h"
 
@@ -158,6 +159,21 @@ STORE_TEST_WITH(NoFullQueueRefusesAPostponement, StoreOptions{.queued_per_queue 
   EXPECT_TRUE(settled.ok()) << settled;
   EXPECT_EQ(harness.store().stats().scheduled_jobs, 1u);
   EXPECT_EQ(harness.store().stats().queued_jobs, 1u);
+}
+
+STORE_TEST(ACodeThatIsNotTextBecomesText) {
+  const v1::Job job = co_await harness.run_one();
+  v1::Outcome outcome;
+  outcome.set_error_code("caf\xe9" + std::string(kErrorCodeBytes, 'x'));
+  Settlement settlement(Harness::token_of(job), v1::JOB_STATE_SCHEDULED, std::move(outcome), 0);
+  settlement.pause = 1s;
+  co_await harness.must(harness.settle_as(std::move(settlement)));
+  const v1::Job next = co_await take_after(harness, 1s);
+  EXPECT_EQ(next.attempt(), 2u);
+  const v1::Job stored = co_await harness.get(job.spec().id());
+  WEFT_ASSERT(stored.errors_size() == 1);
+  const std::string& code = stored.errors(0).error_code();
+  EXPECT_EQ(code, "caf\xef\xbf\xbd" + std::string(kErrorCodeBytes - 6, 'x'));
 }
 
 STORE_TEST(APostponementWaitsForItsChunks) {

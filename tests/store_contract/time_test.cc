@@ -80,6 +80,79 @@ STORE_TEST(RunAtIsATimeToComeOrNone) {
   EXPECT_FALSE(taken[0].has_due_time());
 }
 
+// From the beginning of the years 1, 1500 and 1600, which no nanoseconds since 1970 count, to 1970.
+constexpr int64_t kLongAgo_s[] = {-62'135'596'800, -14'831'769'600, -11'676'096'000, -1, 0};
+constexpr int64_t kYear9999_s = 253'402'300'799;
+
+STORE_TEST(RunAtMayBeAnyTime) {
+  for (const int64_t seconds : kLongAgo_s) {
+    v1::JobSpec spec = named(std::to_string(seconds));
+    spec.mutable_run_at()->set_seconds(seconds);
+    const std::string id = co_await harness.add(spec);
+    const v1::Job job = co_await harness.get(id);
+    EXPECT_EQ(job.state(), v1::JOB_STATE_QUEUED) << seconds;
+    EXPECT_FALSE(job.has_due_time()) << seconds;
+  }
+  const auto taken = co_await harness.take(10);
+  EXPECT_EQ(taken.size(), std::size(kLongAgo_s));
+  v1::JobSpec far = named("far");
+  far.mutable_run_at()->set_seconds(kYear9999_s);
+  const std::string id = co_await harness.add(far);
+  const v1::Job job = co_await harness.get(id);
+  EXPECT_EQ(job.state(), v1::JOB_STATE_SCHEDULED);
+  EXPECT_EQ(milliseconds(job.due_time()), kYear9999_s * 1000);
+  const Promoted promoted = co_await harness.promote();
+  EXPECT_EQ(promoted.jobs, 0u);
+  WEFT_ASSERT(promoted.next_in.has_value());
+  EXPECT_NEAR(promoted.next_in->count(), (kYear9999_s - now_seconds()) * 1000, 1000 + kClock_ms);
+}
+
+STORE_TEST(ExpireAtMayBeAnyTime) {
+  for (const int64_t seconds : kLongAgo_s) {
+    v1::JobSpec spec = named(std::to_string(seconds));
+    spec.mutable_expire_at()->set_seconds(seconds);
+    const std::string id = co_await harness.add(spec);
+    const auto taken = co_await harness.take(1);
+    EXPECT_THAT(taken, IsEmpty()) << seconds;
+    const v1::Job job = co_await harness.get(id);
+    EXPECT_EQ(job.state(), v1::JOB_STATE_EXPIRED) << seconds;
+    EXPECT_EQ(job.outcome().error_code(), "expired") << seconds;
+  }
+  v1::JobSpec far = named("far");
+  far.mutable_expire_at()->set_seconds(kYear9999_s);
+  co_await harness.add(far);
+  const Promoted promoted = co_await harness.promote();
+  EXPECT_EQ(promoted.jobs, 0u);
+  const auto taken = co_await harness.take(1);
+  EXPECT_THAT(payloads(taken), ElementsAre("far"));
+}
+
+STORE_TEST(JobsThatExpiredBefore1970EndAsTheyWereSubmitted) {
+  std::vector<std::string> ids;
+  for (const int64_t seconds : {int64_t{0}, -kYear9999_s / 5, int64_t{-1}}) {
+    v1::JobSpec spec = named("a");
+    spec.mutable_expire_at()->set_seconds(seconds);
+    ids.push_back(co_await harness.add(spec));
+  }
+  for (const std::string& id : ids) {
+    const Promoted promoted = co_await harness.promote(1);
+    EXPECT_EQ(promoted.jobs, 1u);
+    const v1::Job job = co_await harness.get(id);
+    EXPECT_EQ(job.state(), v1::JOB_STATE_EXPIRED) << id;
+  }
+}
+
+STORE_TEST(AJobThatExpiresBeforeItsDelayIsOverExpires) {
+  v1::JobSpec spec = delayed("a", 60);
+  spec.mutable_expire_at()->set_seconds(now_seconds() + 30);
+  const std::string id = co_await harness.add(spec);
+  co_await sleep_for(31s);
+  co_await harness.promote();
+  const v1::Job job = co_await harness.get(id);
+  EXPECT_EQ(job.state(), v1::JOB_STATE_EXPIRED);
+  EXPECT_EQ(harness.store().stats().scheduled_jobs, 0u);
+}
+
 STORE_TEST(TheTotalTimeoutBeginsWithTheSubmission) {
   const std::string id = co_await harness.add(limited("a", 30));
   const v1::Job job = co_await harness.get(id);

@@ -60,9 +60,10 @@ class MemoryStore final : public Store {
     own_loop_.enter();
     co_await yield_now();
     count_commit(specs.size());
+    const int64_t now_ns = wall_ns();
     std::vector<StatusOr<Submitted>> answers;
     answers.reserve(specs.size());
-    for (v1::JobSpec& spec : specs) answers.push_back(submit_one(std::move(spec)));
+    for (v1::JobSpec& spec : specs) answers.push_back(submit_one(std::move(spec), now_ns));
     tell_waiting();
     co_return answers;
   }
@@ -72,8 +73,10 @@ class MemoryStore final : public Store {
     own_loop_.enter();
     co_await yield_now();
     count_commit(settlements.size() + 1);
+    const int64_t now_ns = wall_ns();
     Taken taken;
-    for (Settlement& settlement : settlements) taken.settled.push_back(settle_one(settlement));
+    for (Settlement& settlement : settlements)
+      taken.settled.push_back(settle_one(settlement, now_ns));
     size_t bytes = 0;
     size_t ended_here = 0;
     WaitingJobs<MemoryJob>::Take waiting(waiting_, take);
@@ -85,14 +88,14 @@ class MemoryStore final : public Store {
       MemoryJob* record = waiting.next();
       if (record == nullptr) break;
       timed_.remove(*record, record->job);
-      if (const auto end = overdue(record->job, wall_ns())) {
+      if (const auto end = overdue(record->job, now_ns)) {
         waiting.give_back_room(record->job.spec().type(), is_suspect(record->job.crashes()));
-        end_overdue(record->job, *end, wall_ns());
+        end_overdue(record->job, *end, now_ns);
         ended(*record);
         ++ended_here;
         continue;
       }
-      if (const ChunkBlockPtr entry = start_attempt(record->job, take.worker_name, wall_ns())) {
+      if (const ChunkBlockPtr entry = start_attempt(record->job, take.worker_name, now_ns)) {
         record->blocks.push_back(entry);
       }
       record->worker = take.worker;
@@ -110,15 +113,16 @@ class MemoryStore final : public Store {
     own_loop_.enter();
     co_await yield_now();
     count_commit(1);
+    const int64_t now_ns = wall_ns();
     Promoted promoted;
     for (; promoted.jobs < max_jobs; ++promoted.jobs) {
-      MemoryJob* record = timed_.first(wall_ns() / kMillisecond_ns);
+      MemoryJob* record = timed_.first(now_ns / kMillisecond_ns);
       if (record == nullptr) break;
       v1::Job& job = record->job;
-      const auto end = overdue(job, wall_ns());
+      const auto end = overdue(job, now_ns);
       leave(*record);
       if (end) {
-        end_overdue(job, *end, wall_ns());
+        end_overdue(job, *end, now_ns);
         ended(*record);
       } else {
         weft::promote(job);
@@ -129,7 +133,7 @@ class MemoryStore final : public Store {
     earliest_ms_ = kNoTime;  // the answer says it
     tell_waiting();
     if (const int64_t next = timed_.next_ms(); next != kNoTime) {
-      promoted.next_in = time_until(next, wall_ns());
+      promoted.next_in = time_until(next, now_ns);
     }
     co_return promoted;
   }
@@ -138,6 +142,7 @@ class MemoryStore final : public Store {
     own_loop_.enter();
     co_await yield_now();
     count_commit(tokens.size());
+    const int64_t now_ns = wall_ns();
     std::vector<Status> answers;
     std::vector<MemoryJob*> released;
     for (const Token& token : tokens) {
@@ -151,7 +156,7 @@ class MemoryStore final : public Store {
     std::sort(released.begin(), released.end(),
               [](const MemoryJob* a, const MemoryJob* b) { return a->place > b->place; });
     for (MemoryJob* record : released) {
-      give_back(record->job, JobEvent::kRelease, wall_ns());
+      give_back(record->job, JobEvent::kRelease, now_ns);
       --running_;
       if (is_finished(state_of(record->job))) {
         ended(*record);
@@ -307,13 +312,14 @@ class MemoryStore final : public Store {
     MemoryJob* record = find(job_id);
     if (record == nullptr) co_return unknown_job(job_id);
     v1::Job& job = record->job;
+    const int64_t now_ns = wall_ns();
     if (!next_state(state_of(job), JobEvent::kRetry, false)) {
       co_return not_dead(job_id, state_of(job));
     }
-    if (const Status expired = check_not_expired(job, wall_ns()); !expired.ok()) co_return expired;
+    if (const Status expired = check_not_expired(job, now_ns); !expired.ok()) co_return expired;
     const std::string& queue = job.spec().queue();
     if (is_full(queue)) co_return queue_full(queue, options_.queued_per_queue);
-    weft::retry(job, wall_ns());
+    weft::retry(job, now_ns);
     finished_.remove(record->age);
     finished_.publish();
     record->worker = Incarnation();
@@ -379,6 +385,7 @@ class MemoryStore final : public Store {
   }
 
  private:
+  // Once a verb: two looks can find a clock that was set back in between.
   static int64_t wall_ns() { return EventLoop::current()->wall_ns(); }
 
   MemoryJob* find(const std::string& job_id) {
@@ -397,16 +404,16 @@ class MemoryStore final : public Store {
     return stale_token(token);
   }
 
-  StatusOr<Submitted> submit_one(v1::JobSpec spec) {
+  StatusOr<Submitted> submit_one(v1::JobSpec spec, int64_t now_ns) {
     const std::string& key = spec.idempotency_key();
     const std::string print = key.empty() ? std::string() : fingerprint(spec);
-    if (const MemoryKeys::Key* known = keys_.find(spec, wall_ns() / kMillisecond_ns)) {
+    if (const MemoryKeys::Key* known = keys_.find(spec, now_ns / kMillisecond_ns)) {
       if (known->fingerprint != print) return other_spec_of_key(key);
       return Submitted(known->job_id, true);
     }
     if (spec.id().empty()) {
       do {
-        spec.set_id(make_job_id(wall_ns() / 1'000'000, random_));
+        spec.set_id(make_job_id(now_ns / kMillisecond_ns, random_));
       } while (find(spec.id()) != nullptr);
     } else if (const MemoryJob* there = find(spec.id())) {
       WEFT_RETURN_IF_ERROR(check_same(there->job.spec(), spec));
@@ -414,7 +421,7 @@ class MemoryStore final : public Store {
     }
     if (is_full(spec.queue())) return queue_full(spec.queue(), options_.queued_per_queue);
     auto record = std::make_unique<MemoryJob>();
-    record->job = new_job(std::move(spec), wall_ns());
+    record->job = new_job(std::move(spec), now_ns);
     record->age = ++last_age_;
     record->place = record->age;
     by_age_.emplace(record->age, record.get());
@@ -474,7 +481,7 @@ class MemoryStore final : public Store {
     forget_by_retention(surplus);
   }
 
-  Status settle_one(Settlement& settlement) {
+  Status settle_one(Settlement& settlement, int64_t now_ns) {
     const Token& token = settlement.token;
     MemoryJob* record = find(token.job_id);
     if (record == nullptr) return unknown_job(token.job_id);
@@ -488,7 +495,7 @@ class MemoryStore final : public Store {
     WEFT_RETURN_IF_ERROR(
         check_no_gap(token.job_id, record->job.last_sequence(), settlement.last_sequence));
     if (settlement.progress) *record->job.mutable_progress() = *std::move(settlement.progress);
-    settle(record->job, settlement, wall_ns());
+    settle(record->job, settlement, now_ns);
     --running_;
     if (is_finished(state_of(record->job))) {
       ended(*record);

@@ -4,15 +4,11 @@
 #include <algorithm>
 
 #include <weft/base/limits.h>
+#include <weft/store/answer_bytes.h>
 #include <weft/store/job_record.h>
 #include <weft/store/redis/redis_store_impl.h>
 
 namespace weft {
-namespace {
-
-constexpr size_t kRecordBytes = 64 << 10;  // of one job beside its payload and its result
-
-}  // namespace
 
 Task<StatusOr<Promoted>> RedisStore::promote(size_t max_jobs) {
   std::vector<Semaphore::Permit> permits = co_await make_room(0);
@@ -153,9 +149,8 @@ Task<StatusOr<v1::CancelResponse>> RedisStore::do_cancel(std::string job_id, std
 
 Task<StatusOr<v1::Job>> RedisStore::get(std::string job_id, bool with_payload) {
   own_loop_.enter();
-  const size_t bytes =
-      kRecordBytes + limits::kResultBytes + (with_payload ? limits::kPayloadBytes : 0);
-  auto permit = co_await answer_bytes_.acquire(std::min(bytes, options_.read_bytes));
+  auto permit =
+      co_await answer_bytes_.acquire(std::min(get_bytes(with_payload), options_.read_bytes));
   // What is told of the stream from then on begins before this answer.
   co_await news_.said();
   RedisCommand command = begin_call(redis_scripts::get);

@@ -195,7 +195,8 @@ std::string stored_spec(v1::JobSpec& spec, int64_t retention_ms) {
   put_text(out, spec.queue());
   put_text(out, spec.type());
   if (timed) {
-    put(out, spec.has_expire_at() ? to_us(spec.expire_at()) : int64_t{0});
+    // 0 is none, and what was before is unsigned there.
+    put(out, spec.has_expire_at() ? std::max<int64_t>(1, to_us(spec.expire_at())) : int64_t{0});
     put(out, spec.has_total_timeout() ? to_us(spec.total_timeout()) : int64_t{0});
   }
   if (spec.metadata().size() <= 1) {

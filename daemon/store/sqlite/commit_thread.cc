@@ -56,13 +56,10 @@ BatchResult CommitThread::process(OperationList batch) {
   begin_.run();
   const bool begun = database_.ok();
   if (begun) {
-    OperationContext context{.writer = &writer_, .reader = nullptr};
-    int64_t wall_ns = 0;
-    for (const auto& operation : batch) {
-      operation->run(context);
-      wall_ns = std::max(wall_ns, operation->wall_ns);
-    }
-    writer_.finish_transaction(wall_ns);
+    // As late as can be: what expired while the operations waited is not started any more.
+    OperationContext context{.writer = &writer_, .reader = nullptr, .wall_ns = wall_ns()};
+    for (const auto& operation : batch) operation->run(context);
+    writer_.finish_transaction(context.wall_ns);
     commit_.run();
   }
   if (begun && database_.ok()) {

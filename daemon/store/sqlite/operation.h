@@ -23,6 +23,7 @@ class Writer;
 struct OperationContext {
   Writer* writer = nullptr;  // commit thread
   Reader* reader = nullptr;  // reader thread
+  int64_t wall_ns = 0;       // when its batch began
 };
 
 enum class Durability : uint8_t {
@@ -46,7 +47,6 @@ class Operation {
   std::optional<Semaphore::Permit> permit;
   std::optional<Semaphore::Permit> byte_permit;
 
-  int64_t wall_ns = 0;  // when it was asked for
   size_t items = 1;
   size_t bytes = 0;
   Durability durability = Durability::kPower;

@@ -54,6 +54,11 @@ void OperationThread::stop() {
   thread_.join();
 }
 
+int64_t OperationThread::wall_ns() {
+  std::lock_guard lock(mutex_);
+  return loop_->wall_ns();
+}
+
 bool OperationThread::idle() {
   std::lock_guard lock(mutex_);
   return queue_.empty();

@@ -55,6 +55,9 @@ class OperationThread {
   virtual std::chrono::milliseconds patience() const { return std::chrono::milliseconds(0); }
   virtual void on_idle() {}
   virtual void on_stop() {}
+  // Wall time, once something was handed over. On the thread, while a batch is there: a virtual
+  // clock stands still meanwhile.
+  int64_t wall_ns();
   // Nothing waits for the thread just now.
   bool idle();
 

@@ -196,7 +196,7 @@ Status Reader::failed() {
 }
 
 BatchResult ReaderThread::process(OperationList batch) {
-  OperationContext context{.writer = nullptr, .reader = &reader_};
+  OperationContext context{.writer = nullptr, .reader = &reader_, .wall_ns = wall_ns()};
   for (const auto& operation : batch) operation->run(context);
   BatchResult result;
   result.operations = std::move(batch);

@@ -9,6 +9,7 @@
 #include <weft/base/clock.h>
 #include <weft/base/limits.h>
 #include <weft/runtime/event.h>
+#include <weft/store/answer_bytes.h>
 #include <weft/store/own_loop.h>
 #include <weft/store/sqlite/commit_thread.h>
 #include <weft/store/sqlite/file_lock.h>
@@ -46,15 +47,9 @@ size_t bytes_of(const v1::JobSpec& spec) { return spec.ByteSizeLong(); }
 size_t bytes_of(const Settlement& settlement) { return settlement.outcome.result().size(); }
 size_t bytes_of(const Append& append) { return append.block->bytes.size(); }
 
-constexpr size_t kListedBytes = 16 << 10;  // of one job in a list, at most: no payload, no result
-// Of one job beside its payload and its result.
-constexpr size_t kErrorBytes = limits::kAttemptErrors * (limits::kAttemptErrorBytes + 512);
-constexpr size_t kRecordBytes = (64 << 10) + kErrorBytes;
+constexpr size_t kListedBytes = 16 << 10;    // of one job in a list, at most: no payload, no result
 constexpr size_t kScheduleBytes = 80 << 10;  // of one schedule, about
 constexpr int64_t kMillisecond_ns = 1'000'000;
-size_t get_bytes(bool with_payload) {
-  return kRecordBytes + limits::kResultBytes + (with_payload ? limits::kPayloadBytes : 0);
-}
 
 template <typename Item>
 size_t bytes_of(const std::vector<Item>& items) {
@@ -124,11 +119,11 @@ class SqliteStore final : public Store, private BatchReceiver {
   Task<std::vector<StatusOr<Submitted>>> submit(std::vector<v1::JobSpec> specs) override {
     const size_t items = specs.size();
     const size_t bytes = bytes_of(specs);
-    auto run = [specs = std::move(specs), wall_ns = wall_ns()](OperationContext& context) mutable {
+    auto run = [specs = std::move(specs)](OperationContext& context) mutable {
       std::vector<StatusOr<Submitted>> answers;
       answers.reserve(specs.size());
       for (v1::JobSpec& spec : specs) {
-        answers.push_back(context.writer->submit(std::move(spec), wall_ns));
+        answers.push_back(context.writer->submit(std::move(spec), context.wall_ns));
       }
       return answers;
     };
@@ -140,29 +135,29 @@ class SqliteStore final : public Store, private BatchReceiver {
     const size_t items = settlements.size() + take.max_jobs;
     const size_t bytes = bytes_of(settlements);
     const Durability durability = settlements.empty() ? Durability::kProcess : Durability::kPower;
-    auto run = [settlements = std::move(settlements), take = std::move(take),
-                wall_ns = wall_ns()](OperationContext& context) mutable {
+    auto run = [settlements = std::move(settlements),
+                take = std::move(take)](OperationContext& context) mutable {
       Taken taken;
       for (Settlement& settlement : settlements) {
-        taken.settled.push_back(context.writer->settle(settlement, wall_ns));
+        taken.settled.push_back(context.writer->settle(settlement, context.wall_ns));
       }
-      context.writer->take(take, wall_ns, taken.jobs);
+      context.writer->take(take, context.wall_ns, taken.jobs);
       return StatusOr<Taken>(std::move(taken));
     };
     return perform(std::move(run), items, bytes, durability);
   }
 
   Task<StatusOr<Promoted>> promote(size_t max_jobs) override {
-    auto run = [max_jobs, wall_ns = wall_ns()](OperationContext& context) {
-      return StatusOr<Promoted>(context.writer->promote(max_jobs, wall_ns));
+    auto run = [max_jobs](OperationContext& context) {
+      return StatusOr<Promoted>(context.writer->promote(max_jobs, context.wall_ns));
     };
     return perform(std::move(run), 1, 0);
   }
 
   Task<std::vector<Status>> release(std::vector<Token> tokens) override {
     const size_t items = tokens.size();
-    auto run = [tokens = std::move(tokens), wall_ns = wall_ns()](OperationContext& context) {
-      return context.writer->release(tokens, wall_ns);
+    auto run = [tokens = std::move(tokens)](OperationContext& context) {
+      return context.writer->release(tokens, context.wall_ns);
     };
     return perform(std::move(run), items, 0);
   }
@@ -183,8 +178,8 @@ class SqliteStore final : public Store, private BatchReceiver {
   Task<StatusOr<v1::CancelResponse>> cancel(std::string job_id, std::string reason) override {
     bool readable = false;
     while (true) {
-      auto run = [job_id, reason, readable, wall_ns = wall_ns()](OperationContext& context) {
-        return context.writer->cancel(job_id, reason, readable, wall_ns);
+      auto run = [job_id, reason, readable](OperationContext& context) {
+        return context.writer->cancel(job_id, reason, readable, context.wall_ns);
       };
       auto cancel = perform(std::move(run), 1, 0);
       const StatusOr<std::optional<v1::CancelResponse>> response = co_await cancel;
@@ -268,23 +263,23 @@ class SqliteStore final : public Store, private BatchReceiver {
   }
 
   Task<StatusOr<v1::Job>> retry(std::string job_id) override {
-    auto run = [job_id = std::move(job_id), wall_ns = wall_ns()](OperationContext& context) {
-      return context.writer->retry(job_id, wall_ns);
+    auto run = [job_id = std::move(job_id)](OperationContext& context) {
+      return context.writer->retry(job_id, context.wall_ns);
     };
     return perform(std::move(run), 1, 0);
   }
 
   Task<Status> remove(std::string job_id) override {
-    auto run = [job_id = std::move(job_id), wall_ns = wall_ns()](OperationContext& context) {
-      return context.writer->remove(job_id, wall_ns);
+    auto run = [job_id = std::move(job_id)](OperationContext& context) {
+      return context.writer->remove(job_id, context.wall_ns);
     };
     return perform(std::move(run), 1, 0);
   }
 
   Task<StatusOr<size_t>> sweep(size_t max_items) override {
     for (size_t done = 0;;) {
-      auto run = [room = max_items - done, wall_ns = wall_ns()](OperationContext& context) {
-        return StatusOr<Writer::Swept>(context.writer->sweep(room, wall_ns));
+      auto run = [room = max_items - done](OperationContext& context) {
+        return StatusOr<Writer::Swept>(context.writer->sweep(room, context.wall_ns));
       };
       Task<StatusOr<Writer::Swept>> part = perform(std::move(run), 1, 0);
       const StatusOr<Writer::Swept> swept = co_await part;
@@ -326,8 +321,8 @@ class SqliteStore final : public Store, private BatchReceiver {
   }
 
   Task<StatusOr<DueSchedules>> due_schedules(size_t max) override {
-    auto run = [max, now_ms = wall_ns() / kMillisecond_ns](OperationContext& context) {
-      return context.reader->due_schedules(max, now_ms);
+    auto run = [max](OperationContext& context) {
+      return context.reader->due_schedules(max, context.wall_ns / kMillisecond_ns);
     };
     return look_up(std::move(run), max * kScheduleBytes);
   }
@@ -341,7 +336,6 @@ class SqliteStore final : public Store, private BatchReceiver {
       Run run, size_t items, size_t bytes, Durability durability = Durability::kPower) {
     own_loop_.enter();
     auto operation = std::make_unique<FunctionOperation<Run>>(std::move(run));
-    operation->wall_ns = wall_ns();
     operation->items = items;
     operation->bytes = bytes;
     operation->durability = durability;

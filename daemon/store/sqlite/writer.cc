@@ -176,11 +176,15 @@ void Writer::take(const TakeRequest& request, int64_t wall_ns, std::vector<v1::J
     }
     LiveJob* live = waiting.next();
     if (live == nullptr) return;
-    // Looked at first where there are any: what is not started needs no payload.
-    if (timed_.is_any_over(wall_ns / kMillisecond_ns)) {
-      std::unique_ptr<v1::Job> brief = brief_job(*live);
+    // Looked at first where there are any: what is not started needs no payload. Of jobs that are
+    // hot memory knows.
+    const bool hot = live->job != nullptr;
+    if (live->timed && timed_.is_any_over(wall_ns / kMillisecond_ns) &&
+        (!hot || overdue(*live->job, wall_ns))) {
+      std::unique_ptr<v1::Job> brief = hot ? whole_job(*live) : brief_job(*live);
       if (brief == nullptr) return;
       if (const auto end = overdue(*brief, wall_ns)) {
+        brief->mutable_spec()->clear_payload();
         waiting.give_back_room(brief->spec().type(), live->suspect);
         timed_.remove(*live, *brief);
         finish_overdue(*live, std::move(brief), *end, wall_ns);
@@ -402,6 +406,7 @@ Writer::LiveJob& Writer::add_live(std::string id, int64_t row) {
 void Writer::wait(LiveJob& live, const v1::Job& job) {
   live.state = state_of(job);
   live.suspect = is_suspect(job.crashes());
+  live.timed = over_ms(job) != kNoTime;
   timed_.add(live, job);
   earliest_ms_ = std::min(earliest_ms_, next_time_ms(job));
   if (live.state == JobState::kScheduled) return;

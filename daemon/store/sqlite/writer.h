@@ -122,6 +122,7 @@ class Writer {
     uint32_t hot_bytes = 0;
     JobState state = JobState::kQueued;
     bool suspect = false;
+    bool timed = false;  // its time can be over
     bool running() const { return state == JobState::kRunning; }
   };
 

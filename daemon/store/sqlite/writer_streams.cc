@@ -182,6 +182,7 @@ void Writer::load() {
     live.suspect = is_suspect(row.job.crashes());
     live.worker = row.worker;
     if (!live.running()) {
+      live.timed = over_ms(row.job) != kNoTime;
       timed_.add(live, row.job);
       if (live.state == JobState::kQueued) line.add(live, row.job.spec());
       continue;

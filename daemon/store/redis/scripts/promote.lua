@@ -73,6 +73,7 @@ local function move(order, entry, spec, job)
   moved = moved + 1
 end
 
+local function age_of(entry) return (unpack_struct('>I8', entry)) end
 -- The entries of both orders, in one.
 local function read(order, piece)
   return call('ZRANGEBYSCORE', P .. order, '-inf', now_ms, 'WITHSCORES', 'LIMIT', 0, piece)
@@ -98,7 +99,7 @@ while moved < most and looks > 0 do
   local d, o = 1, 1
   for _ = 1, math.min(piece, (#due + #over) / 2) do
     local is_over = not due[d] or (over[o] and (tonumber(over[o + 1]) < tonumber(due[d + 1]) or
-      (over[o + 1] == due[d + 1] and over[o] < due[d])))
+      (over[o + 1] == due[d + 1] and age_of(over[o]) < age_of(due[d]))))
     if is_over then
       move('over', over[o])
       o = o + 2

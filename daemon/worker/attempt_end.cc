@@ -6,6 +6,7 @@
 
 #include <weft/base/limits.h>
 #include <weft/base/utf8.h>
+#include <weft/store/job_record.h>
 #include <weft/worker/attempt_end.h>
 
 namespace weft {
@@ -69,9 +70,9 @@ RetryPolicy merge_policy(const v1::RetryPolicy& own, const RetryPolicy& defaults
   return policy;
 }
 
-v1::Outcome failure(std::string code, std::string_view message) {
+v1::Outcome failure(std::string_view code, std::string_view message) {
   v1::Outcome outcome;
-  outcome.set_error_code(std::move(code));
+  outcome.set_error_code(clean_error_code(code));
   outcome.set_error_message(clean_utf8(message, limits::kErrorMessageBytes));
   return outcome;
 }

@@ -35,8 +35,8 @@ class AttemptEnd {
 // The job's own policy; what that leaves out is as `defaults` has it.
 RetryPolicy merge_policy(const v1::RetryPolicy& own, const RetryPolicy& defaults);
 
-// An outcome with an error; the message is made fit to be stored.
-v1::Outcome failure(std::string code, std::string_view message);
+// An outcome with an error; code and message are made fit to be stored.
+v1::Outcome failure(std::string_view code, std::string_view message);
 
 // After a failure that is worth another try: SCHEDULED while the policy allows one; else DEAD. It
 // is DEAD ("deadline") at once when the job may not run any more after the pause.

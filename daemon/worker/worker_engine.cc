@@ -116,7 +116,10 @@ std::optional<int64_t> waited_ns(const v1::Job& job, int64_t wall_ns) {
   const auto to_ns = [](const auto& time) { return time.seconds() * 1'000'000'000 + time.nanos(); };
   int64_t due_ns = to_ns(job.submit_time());
   if (job.spec().has_delay()) due_ns += to_ns(job.spec().delay());
-  if (job.spec().has_run_at()) due_ns = std::max(due_ns, to_ns(job.spec().run_at()));
+  // What was before the submission does not count; most years are too far to be counted.
+  const auto& run_at = job.spec().run_at();
+  if (run_at.seconds() > wall_ns / 1'000'000'000) return 0;
+  if (run_at.seconds() >= job.submit_time().seconds()) due_ns = std::max(due_ns, to_ns(run_at));
   return std::max<int64_t>(0, wall_ns - due_ns);
 }
 

@@ -187,6 +187,19 @@ CORO_TEST(Retry, ATransientFailureNamesItsCodeAndWhenToTryAgain) {
   EXPECT_LE(ran.took, seconds(11));
 }
 
+// As bytes of another encoding they could not be stored.
+CORO_TEST(Retry, ACodeAndAMessageThatAreNotTextBecomeText) {
+  auto handler = [](Job) -> Task<void> {
+    co_await yield_now();
+    throw Transient("no caf\xe9", "caf\xe9");
+  };
+  const Ran ran = co_await run(handler, with_fixed_pauses(1, 2));
+  EXPECT_EQ(ran.job.outcome().error_code(), "caf\xef\xbf\xbd");
+  EXPECT_EQ(ran.job.outcome().error_message(), "no caf\xef\xbf\xbd");
+  WEFT_ASSERT(ran.job.errors_size() == 2);
+  EXPECT_EQ(ran.job.errors(0).error_code(), "caf\xef\xbf\xbd");
+}
+
 CORO_TEST(Retry, ASnoozeIsNoFailureAndPassesHandlersOfExceptions) {
   auto handler = [](Job job) -> Task<std::string> {
     try {

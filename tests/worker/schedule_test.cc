@@ -395,7 +395,7 @@ CORO_TEST(Schedules, OneWhoseZoneIsNotKnownHereIsLeftToOthers) {
     // What another makes of it is seen at once.
     v1::Schedule changed = untouched->schedule;
     changed.set_time_zone("UTC");
-    Task<StatusOr<uint64_t>> put = store->put_schedule(changed, 1, now_ms());
+    Task<StatusOr<uint64_t>> put = store->put_schedule(changed, untouched->version, now_ms());
     const auto stored = co_await put;
     WEFT_ASSERT(stored.ok());
     co_await process.live(now_ms() + 2000);

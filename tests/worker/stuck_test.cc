@@ -1,6 +1,9 @@
 // Attempts that ignore their cancellation are counted for as long as they go on.
 #include <gtest/gtest.h>
 
+#include <future>
+#include <thread>
+
 #include "tests/support/coro_test.h"
 #include "tests/support/worker_bed.h"
 
@@ -40,6 +43,29 @@ CORO_TEST(StuckJobs, AreThoseThatGoOnLongAfterTheirCancellation) {
       group.cancel(CancelReason::kShutdown);
     };
     co_await with_group(watched);
+  };
+  co_await with_bed({}, std::move(registry), body);
+}
+
+CORO_TEST(StuckJobs, OffloadedWorkThatAsksItsTokenEndsWithItsJob) {
+  std::promise<void> began;
+  Registry registry;
+  auto asks = [&](Job job) -> Task<void> {
+    co_await job.offload([&](OffloadToken token) {
+      began.set_value();
+      while (!token.cancelled()) std::this_thread::yield();
+      token.throw_if_cancelled();
+    });
+  };
+  registry.add("asks", make_handler(asks));
+  auto body = [&](WorkerBed& bed) -> Task<void> {
+    const std::string id = co_await bed.submit("asks");
+    co_await settle_down();
+    began.get_future().wait();
+    co_await bed.cancel(id, "enough");
+    const v1::Finished end = co_await bed.finished(id);
+    EXPECT_EQ(end.state(), v1::JOB_STATE_CANCELLED);
+    EXPECT_EQ(end.outcome().error_message(), "enough");
   };
   co_await with_bed({}, std::move(registry), body);
 }

@@ -52,7 +52,7 @@ class FakeServer final : public v1::JobService::Service {
     std::function<grpc::Status(const v1::DumpWorkerRequest&, v1::DumpWorkerResponse*)> on_dump;
 
    private:
-      grpc::Status List(grpc::ServerContext*, const v1::ListWorkersRequest*,
+    grpc::Status List(grpc::ServerContext*, const v1::ListWorkersRequest*,
                       v1::ListWorkersResponse* response) override {
       return on_list(response);
     }
@@ -80,9 +80,9 @@ class FakeServer final : public v1::JobService::Service {
     return on_get(*request, response);
   }
   grpc::Status ChangeJobs(grpc::ServerContext*, const v1::ChangeJobsRequest* request,
-                            grpc::ServerWriter<v1::ChangeJobsProgress>* writer) override {
-      return on_change_jobs(*request, writer);
-    }
+                          grpc::ServerWriter<v1::ChangeJobsProgress>* writer) override {
+    return on_change_jobs(*request, writer);
+  }
   grpc::Status List(grpc::ServerContext*, const v1::ListJobsRequest* request,
                     v1::ListJobsResponse* response) override {
     return on_list(*request, response);

@@ -40,7 +40,7 @@ std::map<int64_t, int> ticks(const std::string& server) {
   Client client({.server = server});
   std::map<int64_t, int> ticks;
   v1::ListJobsRequest request;
-  request.set_type("echo");
+  request.mutable_filter()->set_type("echo");
   JobList jobs = client.jobs(request);
   for (const v1::Job& job : jobs) {
     const auto tick = job.spec().metadata().find("weft.tick");

@@ -52,8 +52,8 @@ class RedisSettle : public ::testing::Test {
 
 TEST_F(RedisSettle, OfMoreThanOneCallCanLoseTheAnswerToALaterOne) {
   for (const int64_t retention_s : {int64_t{0}, int64_t{60}}) {
+    Ends ends;
     with_store(url_, quiet("p" + std::to_string(retention_s)), [&](Harness& h) -> Task<void> {
-      Ends ends;
       h.store().set_listener(&ends);
       constexpr size_t kJobs = limits::kRedisScriptItems + 200;
       v1::JobSpec spec = Harness::make_spec();
@@ -86,8 +86,8 @@ TEST_F(RedisSettle, OfMoreThanOneCallCanLoseTheAnswerToALaterOne) {
 
 // Its cancel came from elsewhere, so nobody here knows that it did not end as it wanted to.
 TEST_F(RedisSettle, OfACancelledJobThatIsKeptNoLongerIsToldAsCancelled) {
+  Ends ends;
   with_store(url_, quiet(), [&](Harness& h) -> Task<void> {
-    Ends ends;
     h.store().set_listener(&ends);
     v1::JobSpec spec = Harness::make_spec();
     spec.mutable_retention()->set_seconds(0);

@@ -28,7 +28,7 @@ using ::testing::UnorderedElementsAreArray;
 
 const std::string kKeys = "{weft:00}:";
 
-// Counts what it is told.
+// Counts what it is told; to be made before the store that tells it.
 class Counts final : public StoreListener {
  public:
   void on_work() override { ++work; }
@@ -82,9 +82,9 @@ class RedisTimes : public ::testing::Test {
 
 TEST_F(RedisTimes, APostponementWhoseAnswerWasLostCountsOnceAndIsToldOnce) {
   for (const bool timed : {false, true}) {
+    Counts counts;
     with_store(url_, quiet(timed ? "timed" : "plain"), [&](Harness& h) -> Task<void> {
       const v1::Job job = co_await h.run_one(timed ? limited(1000) : Harness::make_spec());
-      Counts counts;
       h.store().set_listener(&counts);
       std::vector<Settlement> one{later(Harness::token_of(job), 60s)};
       const uint64_t connects = h.store().stats().connects;
@@ -112,12 +112,13 @@ TEST_F(RedisTimes, APostponementWhoseAnswerWasLostCountsOnceAndIsToldOnce) {
 
 // Whoever cancelled it has told so; the settlement was another's news.
 TEST_F(RedisTimes, APostponementWhoseAnswerWasLostTellsNoEndOfOthers) {
+  Counts counts;
   with_store(url_, quiet(), [&](Harness& h) -> Task<void> {
     for (const int64_t retention_s : {int64_t{60}, int64_t{0}}) {
+      counts.finished.clear();
       v1::JobSpec spec = Harness::make_spec();
       spec.mutable_retention()->set_seconds(retention_s);
       const v1::Job job = co_await h.run_one(spec);
-      Counts counts;
       h.store().set_listener(&counts);
       std::vector<Settlement> one{later(Harness::token_of(job), 60s)};
       const uint64_t connects = h.store().stats().connects;
@@ -160,6 +161,7 @@ TEST_F(RedisTimes, APromotionWhoseAnswerWasLostMovesEachJobOnce) {
 // What an attempt leaves behind is the same on the way that most settlements take and on the other,
 // by which the record is read first.
 TEST_F(RedisTimes, AFailureIsWrittenTheSameOnBothWays) {
+  Counts counts;
   with_store(url_, quiet(), [&](Harness& h) -> Task<void> {
     std::vector<v1::Job> stored;
     for (const bool touched : {false, true}) {
@@ -180,7 +182,7 @@ TEST_F(RedisTimes, AFailureIsWrittenTheSameOnBothWays) {
       outcome.set_error_code("handler_error");
       one.clear();
       one.emplace_back(Harness::token_of(second[0]), v1::JOB_STATE_DEAD, outcome, 0);
-      Counts counts;
+      counts.finished.clear();
       h.store().set_listener(&counts);
       const auto ended = co_await take(h, 0, one);
       EXPECT_TRUE(ended.ok() && ended->settled[0].ok());
